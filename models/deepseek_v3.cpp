@@ -1,0 +1,176 @@
+// DeepSeek-V3: multi-head latent attention and DeepSeekMoE (technical report §2.1; inference code 9b4e978).
+//
+// The cache holds rms_norm(c_KV) and the rotated shared key, rank + rope_dim floats a position, nothing else; keys and
+// values are never expanded: queries are multiplied by Wuk and contexts by Wuv instead, when sampling and when training.
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/sum.h>
+
+#include "models/layers.h"
+
+namespace hone {
+namespace {
+
+class LatentAttention {
+ public:
+  LatentAttention(const ModelConfig& c, const std::string& prefix, ParameterList& p)
+      : shape_{c.num_attention_heads, c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank},
+        eps_(kLatentNormEps), rope_(make_rope_table(c, c.qk_rope_head_dim, c.rope_interleave)) {
+    const int64_t query = shape_.heads * (shape_.nope_dim + shape_.rope_dim), hidden = c.hidden_size;
+    auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
+      return Weight(p.add(prefix + name, {out, in}, ParameterKind::kMatrix));
+    };
+    auto bias = [&](const std::string& name, int64_t out) {
+      return c.attention_bias ? p.add(prefix + name, {out}, ParameterKind::kBias) : at::Tensor();
+    };
+    if (c.q_lora_rank) {
+      q_a_ = matrix("q_a_proj.weight", *c.q_lora_rank, hidden);
+      q_a_bias_ = bias("q_a_proj.bias", *c.q_lora_rank);
+      q_a_norm_ = p.add(prefix + "q_a_layernorm.weight", {*c.q_lora_rank}, ParameterKind::kNorm);
+      q_ = matrix("q_b_proj.weight", query, *c.q_lora_rank);
+    } else {
+      q_ = matrix("q_proj.weight", query, hidden);
+    }
+    kv_a_ = matrix("kv_a_proj_with_mqa.weight", shape_.rank + shape_.rope_dim, hidden);
+    kv_a_bias_ = bias("kv_a_proj_with_mqa.bias", shape_.rank + shape_.rope_dim);
+    kv_a_norm_ = p.add(prefix + "kv_a_layernorm.weight", {shape_.rank}, ParameterKind::kNorm);
+    kv_b_ = matrix("kv_b_proj.weight", shape_.heads * (shape_.nope_dim + shape_.value_dim), shape_.rank);
+    o_ = matrix("o_proj.weight", hidden, shape_.heads * shape_.value_dim);
+    o_bias_ = bias("o_proj.bias", hidden);
+    scale_ = softmax_scale(c);
+  }
+
+  at::Tensor operator()(const at::Tensor& x, const Rows& rows, LayerCache* cache) const {
+    const at::Tensor low = q_a_.defined() ? ops::rms_norm(ops::linear(x, q_a_, q_a_bias_), q_a_norm_, eps_) : x;
+    const at::Tensor q = ops::linear(low, q_).view({x.size(0), shape_.heads, shape_.nope_dim + shape_.rope_dim});
+    const at::Tensor key = ops::latent_key(shape_, ops::linear(x, kv_a_, kv_a_bias_), kv_a_norm_, eps_, rope_, rows);
+    const at::Tensor query = ops::latent_query(shape_, q, kv_b_, rope_, rows);
+    const at::Tensor context = ops::attention(attention_shape(), query, key, {}, rows, cache);
+    return ops::linear(ops::latent_value(shape_, context, kv_b_), o_, o_bias_);
+  }
+
+  cpu::AttentionShape attention_shape() const {
+    return {.heads = shape_.heads, .kv_heads = 1, .key_dim = shape_.rank + shape_.rope_dim, .value_dim = shape_.rank,
+            .scale = scale_, .value_in_key = true};
+  }
+
+ private:
+  static constexpr double kLatentNormEps = 1e-6;  // the published code's default, whatever rms_norm_eps says
+
+  // (dn + dr)^-1/2, times YaRN's mscale squared.
+  static float softmax_scale(const ModelConfig& c) {
+    double scale = 1 / std::sqrt(static_cast<double>(c.qk_nope_head_dim + c.qk_rope_head_dim));
+    const RopeScaling& s = c.rope_scaling;
+    if (s.kind == RopeScaling::kYarn && s.mscale_all_dim.value_or(0) != 0) {
+      scale *= std::pow(yarn_mscale(s.factor, *s.mscale_all_dim), 2);
+    }
+    return static_cast<float>(scale);
+  }
+
+  LatentShape shape_;
+  double eps_;
+  float scale_ = 1;
+  RopeTable rope_;
+  Weight q_a_, q_, kv_a_, kv_b_, o_;
+  at::Tensor q_a_bias_, q_a_norm_, kv_a_bias_, kv_a_norm_, o_bias_;
+};
+
+// Σ shared + Σ routed g_i SwiGLU_i; the bias steers the selection only (V3 eq. 12-16).
+class MixtureOfExperts {
+ public:
+  MixtureOfExperts(const ModelConfig& c, const std::string& prefix, ParameterList& p)
+      : rule_{c.n_routed_experts, c.num_experts_per_tok, c.n_group, c.topk_group, c.norm_topk_prob, c.routed_scaling_factor} {
+    const int64_t hidden = c.hidden_size, width = c.moe_intermediate_size, e = c.n_routed_experts;
+    router_ = Weight(p.add(prefix + "gate.weight", {e, hidden}, ParameterKind::kMatrix));
+    bias_ = p.add(prefix + "gate.e_score_correction_bias", {e}, ParameterKind::kRouterBias);
+    gate_ = Weight(p.add_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden}));
+    up_ = Weight(p.add_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden}));
+    down_ = Weight(p.add_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width}));
+    if (c.n_shared_experts > 0) shared_.emplace(p, prefix + "shared_experts.", hidden, width * c.n_shared_experts);
+  }
+
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const {
+    const at::Tensor scores = ops::sigmoid(ops::linear(x, router_));
+    const at::Tensor ids = ops::select_experts(rule_, scores, bias_);
+    if (context.router) report(scores, ids, context);
+    const at::Tensor routed = ops::experts(x, gate_, up_, down_, ids, ops::expert_weights(rule_, scores, ids));
+    return shared_ ? ops::add(routed, (*shared_)(x)) : routed;
+  }
+
+  const at::Tensor& bias() const { return bias_; }
+
+ private:
+  void report(const at::Tensor& scores, const at::Tensor& ids, const ForwardContext& context) const {
+    std::vector<int64_t> counts(static_cast<size_t>(rule_.experts), 0);
+    for (int64_t i = 0; i < ids.numel(); ++i) ++counts[static_cast<size_t>(ids.const_data_ptr<int64_t>()[i])];
+    context.router->counts.push_back(std::move(counts));
+    if (context.balance_loss) context.router->balance_losses.push_back(balance_loss(scores, context.rows));
+  }
+
+  // Sequence-wise balance loss over alpha (V3 eq. 17-20), mean over sequences: sum_i f_i P_i with
+  // f_i = E / (k T) #{t : i among the top k of s_t, unbiased}, P_i = mean_t s_ti / sum_j s_tj. Only P has a gradient.
+  at::Tensor balance_loss(const at::Tensor& scores, const Rows& rows) const {
+    RoutingRule plain = rule_;
+    plain.groups = plain.kept_groups = 1;
+    const at::Tensor top = ops::select_experts(plain, scores, at::empty({rule_.experts}, scores.options().requires_grad(false)).zero_());
+    at::Tensor share = at::empty(scores.sizes(), scores.options().requires_grad(false).dtype(at::kFloat));
+    for (const auto& span : rows.spans) {
+      std::vector<float> f(static_cast<size_t>(rule_.experts), 0.f);
+      const auto t = static_cast<float>(span.count);
+      const float one = static_cast<float>(rule_.experts) / (static_cast<float>(rule_.top_k) * t);
+      const int64_t* id = top.const_data_ptr<int64_t>() + span.row * rule_.top_k;
+      for (int64_t i = 0; i < span.count * rule_.top_k; ++i) f[static_cast<size_t>(id[i])] += one;
+      for (float& x : f) x /= t * static_cast<float>(rows.spans.size());
+      for (int64_t i = 0; i < span.count; ++i) {
+        std::copy(f.begin(), f.end(), share.mutable_data_ptr<float>() + (span.row + i) * rule_.experts);
+      }
+    }
+    return (share.to(scores.scalar_type()) * scores / scores.sum(1, /*keepdim=*/true)).sum();
+  }
+
+  RoutingRule rule_;
+  Weight router_, gate_, up_, down_;
+  at::Tensor bias_;
+  std::optional<FeedForward> shared_;
+};
+
+class DeepseekV3Block final : public Block {
+ public:
+  DeepseekV3Block(const ModelConfig& c, int64_t layer, ParameterList& p)
+      : eps_(c.rms_norm_eps), attention_(c, prefix(layer) + "self_attn.", p) {
+    if (c.is_moe_layer(layer)) moe_.emplace(c, prefix(layer) + "mlp.", p);
+    else dense_ = FeedForward(p, prefix(layer) + "mlp.", c.hidden_size, c.intermediate_size);
+    input_norm_ = p.add(prefix(layer) + "input_layernorm.weight", {c.hidden_size}, ParameterKind::kNorm);
+    post_norm_ = p.add(prefix(layer) + "post_attention_layernorm.weight", {c.hidden_size}, ParameterKind::kNorm);
+  }
+
+  at::Tensor forward(const at::Tensor& x, const ForwardContext& context, int64_t layer) const override {
+    LayerCache* cache = context.cache ? &(*context.cache)[static_cast<size_t>(layer)] : nullptr;
+    const at::Tensor h = ops::add(x, attention_(ops::rms_norm(x, input_norm_, eps_), context.rows, cache));
+    const at::Tensor n = ops::rms_norm(h, post_norm_, eps_);
+    return ops::add(h, moe_ ? (*moe_)(n, context) : dense_(n));
+  }
+
+  cpu::AttentionShape attention_shape() const override { return attention_.attention_shape(); }
+  at::Tensor router_bias() const override { return moe_ ? moe_->bias() : at::Tensor(); }
+
+ private:
+  static std::string prefix(int64_t layer) { return "model.layers." + std::to_string(layer) + "."; }
+
+  double eps_;
+  LatentAttention attention_;
+  FeedForward dense_;
+  std::optional<MixtureOfExperts> moe_;
+  at::Tensor input_norm_, post_norm_;
+};
+
+}  // namespace
+
+std::unique_ptr<Block> make_deepseek_v3_block(const ModelConfig& config, int64_t layer, ParameterList& parameters) {
+  return std::make_unique<DeepseekV3Block>(config, layer, parameters);
+}
+
+}  // namespace hone

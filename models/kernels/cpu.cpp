@@ -1,0 +1,256 @@
+#include "models/kernels/cpu.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "models/kernels/isa.h"
+#include "models/kernels/thread_pool.h"
+
+namespace hone::cpu {
+namespace {
+
+const Isa* find_isa(std::string_view name) {
+#if defined(__x86_64__)
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (avx512 && (name.empty() || name == "avx512")) return &avx512_isa();
+  if (avx2 && (name.empty() || name == "avx2")) return &avx2_isa();
+#endif
+  return name.empty() || name == "generic" ? &generic_isa() : nullptr;
+}
+
+std::atomic<const Isa*>& chosen() {
+  static std::atomic<const Isa*> isa{find_isa("")};
+  return isa;
+}
+const Isa& isa() { return *chosen().load(std::memory_order_relaxed); }
+
+// Memory of a thread's kernels: grows to the largest need and stays.
+float* scratch(int64_t floats) {
+  thread_local std::vector<float> memory;
+  if (static_cast<int64_t>(memory.size()) < floats) memory.resize(static_cast<size_t>(floats));
+  return memory.data();
+}
+
+// body(begin, end) over [0, n) in pieces of `grain`; the pieces are the same for any number of threads.
+template <class Body>
+void split(int64_t n, int64_t grain, const Body& body) {
+  const int64_t pieces = (n + grain - 1) / grain;
+  kernel_pool().run(pieces, [&](int64_t i) { body(i * grain, std::min(n, (i + 1) * grain)); });
+}
+
+constexpr int64_t kElements = 1 << 14;  // elementwise work of one task
+
+}  // namespace
+
+std::string_view instruction_set() { return isa().name; }
+
+bool use_instruction_set(std::string_view name) {
+  const Isa* found = find_isa(name);
+  if (found) chosen() = found;
+  return found != nullptr;
+}
+
+// --- products ---------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct GemmTask {
+  const Gemm* gemm;
+  int64_t panel0, panel1, m0, m1;
+};
+
+// Pieces of about half a million multiply-adds: small enough to balance two threads, large enough to pay a hand-over.
+void add_tasks(const Gemm& g, std::vector<GemmTask>& tasks) {
+  constexpr int64_t kWork = 1 << 19, kRowChunk = 192;
+  const int64_t panels = (g.n + kPanel - 1) / kPanel;
+  for (int64_t m0 = 0; m0 < g.m; m0 += kRowChunk) {
+    const int64_t m1 = std::min(g.m, m0 + kRowChunk);
+    const int64_t step = std::max<int64_t>(1, kWork / std::max<int64_t>(1, (m1 - m0) * g.k * kPanel));
+    for (int64_t p = 0; p < panels; p += step) tasks.push_back({&g, p, std::min(panels, p + step), m0, m1});
+  }
+}
+
+}  // namespace
+
+void gemm(std::span<const Gemm> products) {
+  std::vector<GemmTask> tasks;
+  for (const Gemm& g : products) {
+    if (g.k == 0 && !g.accumulate) {
+      for (int64_t i = 0; i < g.m; ++i) std::fill_n(g.c + i * g.c_row, g.n, 0.f);
+    } else if (g.m > 0) {
+      add_tasks(g, tasks);
+    }
+  }
+  kernel_pool().run(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    const GemmTask& t = tasks[static_cast<size_t>(i)];
+    for (int64_t p = t.panel0; p < t.panel1; ++p) isa().gemm_panel(*t.gemm, p, t.m0, t.m1, scratch(256 * kPanel));
+  });
+}
+
+int64_t packed_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * k; }
+
+void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
+  split((n + kPanel - 1) / kPanel, std::max<int64_t>(1, kElements / (k * kPanel)), [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      float* out = packed + panel * kPanel * k;
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const int64_t row = panel * kPanel + j;
+        for (int64_t p = 0; p < k; ++p) out[p * kPanel + j] = row < n ? w[row * k + p] : 0.f;
+      }
+    }
+  });
+}
+
+// --- rows -------------------------------------------------------------------------------------------------------
+
+void rms_norm(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n, int64_t c,
+              float eps) {
+  split(n, std::max<int64_t>(1, kElements / c), [&](int64_t b, int64_t e) {
+    isa().rms_norm(x + b * x_row, x_row, w, y + b * y_row, y_row, rstd ? rstd + b : nullptr, e - b, c, eps);
+  });
+}
+
+void rms_norm_backward(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy, int64_t dy_row,
+                       float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c) {
+  constexpr int64_t kRowsAPiece = 128;  // dw: partial sums of fixed pieces, added in order
+  std::vector<float> partial(static_cast<size_t>((n + kRowsAPiece - 1) / kRowsAPiece * c));
+  split(n, kRowsAPiece, [&](int64_t b, int64_t e) {
+    isa().rms_norm_backward(x + b * x_row, x_row, w, rstd + b, dy + b * dy_row, dy_row, dx + b * dx_row, dx_row,
+                            partial.data() + b / kRowsAPiece * c, e - b, c);
+  });
+  for (size_t i = 0; i < partial.size(); ++i) dw[static_cast<int64_t>(i) % c] += partial[i];
+}
+
+void swiglu(const float* gate, const float* up, float* y, int64_t n) {
+  split(n, kElements, [&](int64_t b, int64_t e) { isa().swiglu(gate + b, up + b, y + b, e - b); });
+}
+void swiglu_backward(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n) {
+  split(n, kElements, [&](int64_t b, int64_t e) {
+    isa().swiglu_backward(gate + b, up + b, dy + b, dgate + b, dup + b, e - b);
+  });
+}
+void sigmoid(const float* x, float* y, int64_t n) {
+  split(n, kElements, [&](int64_t b, int64_t e) { isa().sigmoid(x + b, y + b, e - b); });
+}
+void add(const float* a, const float* b, float* y, int64_t n) {
+  split(n, kElements, [&](int64_t begin, int64_t end) { isa().add(a + begin, b + begin, y + begin, end - begin); });
+}
+
+void softmax(const float* x, float* y, int64_t n, int64_t c) {
+  split(n, std::max<int64_t>(1, kElements / c), [&](int64_t b, int64_t e) {
+    for (int64_t r = b; r < e; ++r) {
+      const RowStats s = isa().row_stats(x + r * c, c, 1.f, -1);
+      isa().exp_row(x + r * c, c, s, 1.f, -1, y + r * c);
+      const float inverse = static_cast<float>(std::exp(-static_cast<double>(s.log_sum)));
+      for (int64_t i = 0; i < c; ++i) y[r * c + i] *= inverse;
+    }
+  });
+}
+
+void rope(const Rope& r, const float* x, float* y, const int32_t* positions, int64_t n, int64_t heads, int64_t head_dim,
+          float sign) {
+  const int64_t half = r.dim / 2, skip = head_dim - r.dim;
+  split(n, std::max<int64_t>(1, kElements / (heads * head_dim)), [&](int64_t b, int64_t e) {
+    for (int64_t row = b; row < e; ++row) {
+      const float *cos = r.cos + positions[row] * half, *sin = r.sin + positions[row] * half;
+      for (int64_t h = 0; h < heads; ++h) {
+        const float* in = x + (row * heads + h) * head_dim;
+        float* out = y + (row * heads + h) * head_dim;
+        if (skip > 0 && in != out) std::copy_n(in, skip, out);
+        for (int64_t i = 0; i < half; ++i) {
+          const int64_t first = skip + (r.adjacent ? 2 * i : i), second = r.adjacent ? first + 1 : first + half;
+          const float c = cos[i], s = sign * sin[i], u = in[first], v = in[second];
+          out[first] = u * c - v * s;
+          out[second] = v * c + u * s;
+        }
+      }
+    }
+  });
+}
+
+// --- vocabulary -------------------------------------------------------------------------------------------------
+
+RowStats row_stats(const float* z, int64_t v, float inv_temperature, int32_t forbidden) {
+  return isa().row_stats(z, v, inv_temperature, forbidden);
+}
+void exp_row(const float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden, float* e) {
+  isa().exp_row(z, v, s, inv_temperature, forbidden, e);
+}
+void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden,
+                          int32_t target, float d_logprob) {
+  isa().logprob_backward_row(z, v, s, inv_temperature, forbidden, target, d_logprob);
+}
+
+// --- attention --------------------------------------------------------------------------------------------------
+
+void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans,
+                  float* blocks) {
+  for (const RowSpan& span : spans) {
+    for (int64_t i = 0; i < span.count; ++i) {
+      const int64_t position = span.position + i;
+      float* block = blocks + (span.first_block + position / kBlock) * kv_heads * dim * kBlock + position % kBlock;
+      const float* row = x + (span.row + i) * x_row;
+      for (int64_t j = 0; j < kv_heads * dim; ++j) block[j * kBlock] = row[j];
+    }
+  }
+}
+
+namespace {
+
+struct AttentionTask {
+  const RowSpan* span;
+  int64_t kv_head, first, count;
+};
+
+// Tasks of similar cost: rows of short spans are taken together by the pool's own order.
+std::vector<AttentionTask> attention_tasks(const AttentionShape& s, std::span<const RowSpan> spans, int64_t queries) {
+  std::vector<AttentionTask> tasks;
+  for (const RowSpan& span : spans) {
+    for (int64_t h = 0; h < s.kv_heads; ++h) {
+      for (int64_t i = 0; i < span.count; i += queries) tasks.push_back({&span, h, i, std::min(queries, span.count - i)});
+    }
+  }
+  return tasks;
+}
+
+}  // namespace
+
+void attention(const AttentionShape& s, const float* q, const float* key_blocks, const float* value_blocks,
+               std::span<const RowSpan> spans, float* out) {
+  const auto tasks = attention_tasks(s, spans, 64);
+  split(static_cast<int64_t>(tasks.size()), 4, [&](int64_t b, int64_t e) {
+    for (int64_t i = b; i < e; ++i) {
+      const AttentionTask& t = tasks[static_cast<size_t>(i)];
+      const int64_t padded = (t.span->position + t.first + t.count + kBlock) / kBlock * kBlock;
+      isa().attend(s, q, key_blocks, value_blocks, *t.span, t.kv_head, t.first, t.count, out, scratch(4 * padded));
+    }
+  });
+}
+
+int64_t attention_backward_scratch(const AttentionShape& s, int64_t length) {
+  const int64_t padded = (length + kBlock - 1) / kBlock * kBlock;
+  return padded * (s.key_dim + s.value_dim + 2 * kQueryChunk);
+}
+
+void attention_backward(const AttentionShape& s, const float* q, const float* key_blocks, const float* value_blocks,
+                        std::span<const RowSpan> spans, const float* d_out, float* dq, float* dk, float* dv) {
+  const int64_t tasks = static_cast<int64_t>(spans.size()) * s.kv_heads;
+  kernel_pool().run(tasks, [&](int64_t i) {
+    const RowSpan& span = spans[static_cast<size_t>(i / s.kv_heads)];
+    isa().attend_backward(s, q, key_blocks, value_blocks, span, i % s.kv_heads, d_out, dq, dk, dv,
+                          scratch(attention_backward_scratch(s, span.count)));
+  });
+}
+
+// --- optimizer --------------------------------------------------------------------------------------------------
+
+void adamw(const AdamW& o, float* w, const float* g, float* m, float* v, int64_t n) {
+  split(n, kElements, [&](int64_t b, int64_t e) { isa().adamw(o, w + b, g + b, m + b, v + b, e - b); });
+}
+
+}  // namespace hone::cpu

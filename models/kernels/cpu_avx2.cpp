@@ -1,0 +1,21 @@
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <immintrin.h>
+
+#define HONE_ISA_AVX2
+#include "models/kernels/isa.h"
+
+namespace hone::cpu {
+namespace {
+#include "models/kernels/cpu_kernels.inc"
+}  // namespace
+
+const Isa& avx2_isa() {
+  static const Isa isa = make_isa("avx2");
+  return isa;
+}
+
+}  // namespace hone::cpu

@@ -1,0 +1,43 @@
+// What cpu_kernels.inc provides for one instruction set. Private to models/kernels.
+#pragma once
+
+#include "models/kernels/cpu.h"
+
+namespace hone::cpu {
+
+struct Isa {
+  std::string_view name;
+  /// Rows [m0, m1) of one 32-column panel of a product; `b_panel` [k][32] when packed, else scratch (256, 32) is filled.
+  void (*gemm_panel)(const Gemm& g, int64_t panel, int64_t m0, int64_t m1, float* scratch);
+  void (*rms_norm)(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n,
+                   int64_t c, float eps);
+  void (*rms_norm_backward)(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy,
+                            int64_t dy_row, float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c);
+  void (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
+  void (*swiglu_backward)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n);
+  void (*sigmoid)(const float* x, float* y, int64_t n);
+  void (*add)(const float* a, const float* b, float* y, int64_t n);
+  RowStats (*row_stats)(const float* z, int64_t v, float inv_temperature, int32_t forbidden);
+  void (*exp_row)(const float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden, float* e);
+  void (*logprob_backward_row)(float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden,
+                               int32_t target, float d_logprob);
+  /// Queries [first, first + count) of a span under one kv head; scratch: 4 * padded length floats.
+  void (*attend)(const AttentionShape& s, const float* q, const float* keys, const float* values, const RowSpan& span,
+                 int64_t kv_head, int64_t first, int64_t count, float* out, float* scratch);
+  /// One sequence under one kv head; scratch: see attention_backward_scratch.
+  void (*attend_backward)(const AttentionShape& s, const float* q, const float* keys, const float* values,
+                          const RowSpan& span, int64_t kv_head, const float* d_out, float* dq, float* dk, float* dv,
+                          float* scratch);
+  void (*adamw)(const AdamW& o, float* w, const float* g, float* m, float* v, int64_t n);
+};
+
+inline constexpr int64_t kQueryChunk = 32;  ///< queries whose probabilities the backward holds at once
+int64_t attention_backward_scratch(const AttentionShape& s, int64_t length);
+
+const Isa& generic_isa();
+#if defined(__x86_64__)
+const Isa& avx2_isa();
+const Isa& avx512_isa();
+#endif
+
+}  // namespace hone::cpu

@@ -1,0 +1,962 @@
+#include "models/kernels/ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "models/kernels/reference.h"
+#include "models/kernels/thread_pool.h"
+
+namespace hone {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+bool native(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
+bool wants_grad(std::initializer_list<const at::Tensor*> inputs) {
+  return at::GradMode::is_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor* t) { return t->defined() && t->requires_grad(); });
+}
+// autograd::Function takes an absent tensor only like this.
+std::optional<at::Tensor> optional(const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; }
+float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
+
+// Values that are no tensors travel to the backward in one of these.
+template <class T>
+struct Held : torch::CustomClassHolder {
+  explicit Held(T v) : value(std::move(v)) {}
+  T value;
+};
+template <class T>
+void hold(AutogradContext* ctx, T value) {
+  ctx->saved_data["held"] = c10::IValue::make_capsule(c10::make_intrusive<Held<T>>(std::move(value)));
+}
+template <class T>
+const T& held(AutogradContext* ctx) {
+  return static_cast<const Held<T>*>(ctx->saved_data["held"].toCapsule().get())->value;
+}
+
+cpu::Gemm forward_product(const at::Tensor& x, const float* packed, int64_t out, float* y) {
+  return {.a = data(x), .a_row = x.size(-1), .b_packed = packed, .c = y, .c_row = out, .m = x.numel() / x.size(-1), .n = out,
+          .k = x.size(-1)};
+}
+// dx = dy w
+cpu::Gemm input_product(const float* dy, int64_t rows, const float* w, int64_t out, int64_t in, float* dx) {
+  return {.a = dy, .a_row = out, .b = w, .b_row = in, .c = dx, .c_row = in, .m = rows, .n = in, .k = out};
+}
+// dw = dy^T x
+cpu::Gemm weight_product(const float* dy, int64_t rows, const float* x, int64_t out, int64_t in, float* dw) {
+  return {.a = dy, .a_row = 1, .a_col = out, .b = x, .b_row = in, .c = dw, .c_row = in, .m = out, .n = in, .k = rows};
+}
+
+}  // namespace
+
+const float* Weight::packed(int64_t e) const {
+  const int64_t in = tensor_.size(-1), out = tensor_.size(-2), slices = tensor_.dim() == 3 ? tensor_.size(0) : 1;
+  const int64_t size = cpu::packed_size(out, in);
+  if (packed_->version != static_cast<int64_t>(tensor_._version())) {
+    packed_->floats.resize(static_cast<size_t>(slices * size));
+    for (int64_t i = 0; i < slices; ++i) {
+      cpu::pack_weight(data(tensor_) + i * out * in, out, in, packed_->floats.data() + i * size);
+    }
+    packed_->version = static_cast<int64_t>(tensor_._version());
+  }
+  return packed_->floats.data() + e * size;
+}
+
+Rows pack_rows(std::span<const int64_t> lengths) {
+  Rows rows;
+  for (const int64_t length : lengths) {
+    rows.spans.push_back({rows.count(), length, 0, rows.num_blocks});
+    for (int64_t i = 0; i < length; ++i) rows.positions.push_back(static_cast<int32_t>(i));
+    rows.num_blocks += (length + cpu::kBlock - 1) / cpu::kBlock;
+  }
+  return rows;
+}
+
+RopeTable::RopeTable(std::vector<double> inverse_frequencies, double attention_factor, bool adjacent_pairs)
+    : inverse_frequencies_(std::move(inverse_frequencies)),
+      factor_(attention_factor),
+      adjacent_(adjacent_pairs),
+      table_(std::make_shared<Table>()) {}
+
+cpu::Rope RopeTable::upto(int64_t positions) const {
+  const int64_t half = static_cast<int64_t>(inverse_frequencies_.size());
+  int64_t have = static_cast<int64_t>(table_->cos.size()) / half;
+  if (have < positions) {
+    const int64_t want = std::max<int64_t>(positions, 2 * have);
+    for (; have < want; ++have) {
+      for (const double f : inverse_frequencies_) {
+        const auto angle = static_cast<float>(have) * static_cast<float>(f);  // float32, as the published code has it
+        table_->cos.push_back(static_cast<float>(std::cos(static_cast<double>(angle)) * factor_));
+        table_->sin.push_back(static_cast<float>(std::sin(static_cast<double>(angle)) * factor_));
+      }
+    }
+  }
+  return {table_->cos.data(), table_->sin.data(), 2 * half, adjacent_};
+}
+
+// --- embedding --------------------------------------------------------------------------------------------------
+
+namespace {
+
+at::Tensor embedding_forward(const at::Tensor& table, const at::Tensor& ids) {
+  const int64_t c = table.size(1), n = ids.numel();
+  at::Tensor out = at::empty({n, c}, table.options());
+  const int64_t* id = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    TORCH_CHECK(id[i] >= 0 && id[i] < table.size(0), "token id ", id[i], " at row ", i, " is outside the vocabulary of ",
+                table.size(0));
+    std::memcpy(data(out) + i * c, data(table) + id[i] * c, sizeof(float) * static_cast<size_t>(c));
+  }
+  return out;
+}
+
+struct EmbeddingFn : Function<EmbeddingFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids) {
+    ctx->save_for_backward({ids});
+    hold(ctx, table.sizes().vec());
+    return embedding_forward(table, ids);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const at::Tensor ids = ctx->get_saved_variables()[0];
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor dw = at::zeros(held<std::vector<int64_t>>(ctx), dy.options());
+    const int64_t c = dy.size(1);
+    for (int64_t i = 0; i < ids.numel(); ++i) {
+      float* row = data(dw) + ids.const_data_ptr<int64_t>()[i] * c;
+      const float* d = data(dy) + i * c;
+      for (int64_t j = 0; j < c; ++j) row[j] += d[j];
+    }
+    return {dw, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::embedding(const at::Tensor& table, const at::Tensor& ids) {
+  if (!native(table)) return reference::embedding(table, ids);
+  return wants_grad({&table}) ? EmbeddingFn::apply(table, ids) : embedding_forward(table, ids);
+}
+
+// --- linear -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+at::Tensor linear_forward(const at::Tensor& x, const Weight& w, const at::Tensor& bias) {
+  const int64_t out = w.tensor().size(0);
+  TORCH_CHECK(x.size(-1) == w.tensor().size(1), "linear: input width ", x.size(-1), " for a weight of ", w.tensor().sizes());
+  at::Tensor y = at::empty({x.numel() / x.size(-1), out}, x.options());
+  const cpu::Gemm product = forward_product(x, w.packed(), out, data(y));
+  cpu::gemm({&product, 1});
+  if (bias.defined()) y.add_(bias);
+  return y;
+}
+
+struct LinearFn : Function<LinearFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w,
+                            const std::optional<at::Tensor>& bias, const Weight* weight) {
+    ctx->save_for_backward({x, w});
+    ctx->saved_data["bias"] = bias.has_value();
+    return linear_forward(x, *weight, bias.value_or(at::Tensor()));
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &w = saved[1];
+    const at::Tensor dy = grads[0].contiguous();
+    const int64_t out = w.size(0), in = w.size(1), rows = dy.size(0);
+    at::Tensor dx, dw, db;
+    std::vector<cpu::Gemm> products;
+    if (ctx->needs_input_grad(0)) {
+      dx = at::empty_like(x);
+      products.push_back(input_product(data(dy), rows, data(w), out, in, data(dx)));
+    }
+    if (ctx->needs_input_grad(1)) {
+      dw = at::empty_like(w);
+      products.push_back(weight_product(data(dy), rows, data(x), out, in, data(dw)));
+    }
+    cpu::gemm(products);
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) db = dy.sum(0);
+    return {dx, dw, db, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias) {
+  if (!native(x)) return reference::linear(x, w.tensor(), bias);
+  const at::Tensor rows = x.contiguous();
+  return wants_grad({&x, &w.tensor(), &bias}) ? LinearFn::apply(rows, w.tensor(), optional(bias), &w) : linear_forward(rows, w, bias);
+}
+
+// --- add, rms_norm, swiglu, sigmoid -----------------------------------------------------------------------------
+
+namespace {
+
+at::Tensor add_forward(const at::Tensor& a, const at::Tensor& b) {
+  at::Tensor y = at::empty_like(a);
+  cpu::add(data(a), data(b), data(y), a.numel());
+  return y;
+}
+
+struct AddFn : Function<AddFn> {
+  static at::Tensor forward(AutogradContext*, const at::Tensor& a, const at::Tensor& b) { return add_forward(a, b); }
+  static variable_list backward(AutogradContext*, const variable_list& grads) { return {grads[0], grads[0]}; }
+};
+
+at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& w, double eps, at::Tensor* rstd) {
+  const int64_t c = x.size(-1), n = x.numel() / c;
+  at::Tensor y = at::empty_like(x);
+  if (rstd) *rstd = at::empty({n}, x.options());
+  cpu::rms_norm(data(x), c, data(w), data(y), c, rstd ? data(*rstd) : nullptr, n, c, static_cast<float>(eps));
+  return y;
+}
+
+struct RmsNormFn : Function<RmsNormFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w, double eps) {
+    at::Tensor rstd;
+    at::Tensor y = rms_norm_forward(x, w, eps, &rstd);
+    ctx->save_for_backward({x, w, rstd});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &w = saved[1], &rstd = saved[2];
+    const at::Tensor dy = grads[0].contiguous();
+    const int64_t c = x.size(-1);
+    at::Tensor dx = at::empty_like(x), dw = at::zeros_like(w);
+    cpu::rms_norm_backward(data(x), c, data(w), data(rstd), data(dy), c, data(dx), c, data(dw), x.numel() / c, c);
+    return {dx, dw, {}};
+  }
+};
+
+at::Tensor swiglu_forward(const at::Tensor& gate, const at::Tensor& up) {
+  at::Tensor y = at::empty_like(gate);
+  cpu::swiglu(data(gate), data(up), data(y), gate.numel());
+  return y;
+}
+
+struct SwigluFn : Function<SwigluFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
+    ctx->save_for_backward({gate, up});
+    return swiglu_forward(gate, up);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor dgate = at::empty_like(dy), dup = at::empty_like(dy);
+    cpu::swiglu_backward(data(saved[0]), data(saved[1]), data(dy), data(dgate), data(dup), dy.numel());
+    return {dgate, dup};
+  }
+};
+
+at::Tensor sigmoid_forward(const at::Tensor& x) {
+  at::Tensor y = at::empty_like(x);
+  cpu::sigmoid(data(x), data(y), x.numel());
+  return y;
+}
+
+struct SigmoidFn : Function<SigmoidFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x) {
+    at::Tensor y = sigmoid_forward(x);
+    ctx->save_for_backward({y});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const at::Tensor y = ctx->get_saved_variables()[0];
+    return {grads[0] * y * (1.0 - y)};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::add(const at::Tensor& a, const at::Tensor& b) {
+  TORCH_CHECK(a.sizes() == b.sizes(), "add: shapes ", a.sizes(), " and ", b.sizes());
+  if (!native(a)) return a + b;
+  const at::Tensor x = a.contiguous(), y = b.contiguous();
+  return wants_grad({&a, &b}) ? AddFn::apply(x, y) : add_forward(x, y);
+}
+
+at::Tensor ops::rms_norm(const at::Tensor& x, const at::Tensor& w, double eps) {
+  if (!native(x)) return reference::rms_norm(x, w, eps);
+  const at::Tensor rows = x.contiguous();
+  return wants_grad({&x, &w}) ? RmsNormFn::apply(rows, w, eps) : rms_norm_forward(rows, w, eps, nullptr);
+}
+
+at::Tensor ops::swiglu(const at::Tensor& gate, const at::Tensor& up) {
+  if (!native(gate)) return reference::swiglu(gate, up);
+  return wants_grad({&gate, &up}) ? SwigluFn::apply(gate, up) : swiglu_forward(gate, up);
+}
+
+at::Tensor ops::sigmoid(const at::Tensor& x) {
+  if (!native(x)) return x.sigmoid();
+  return wants_grad({&x}) ? SigmoidFn::apply(x) : sigmoid_forward(x);
+}
+
+// --- rope -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+int64_t longest(const Rows& rows) {
+  return rows.positions.empty() ? 0 : *std::max_element(rows.positions.begin(), rows.positions.end()) + 1;
+}
+
+at::Tensor rope_forward(const at::Tensor& x, const RopeTable& table, const Rows& rows, float sign) {
+  at::Tensor y = at::empty_like(x);
+  cpu::rope(table.upto(longest(rows)), data(x), data(y), rows.positions.data(), x.size(0), x.size(1), x.size(2), sign);
+  return y;
+}
+
+struct Turn {
+  RopeTable table;
+  Rows rows;
+};
+
+struct RopeFn : Function<RopeFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const RopeTable* table, const Rows* rows) {
+    hold(ctx, Turn{*table, *rows});
+    return rope_forward(x, *table, *rows, 1.f);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Turn& turn = held<Turn>(ctx);
+    return {rope_forward(grads[0].contiguous(), turn.table, turn.rows, -1.f), {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::rope(const at::Tensor& x, const RopeTable& table, const Rows& rows) {
+  if (!native(x)) return reference::rope(x, table, rows);
+  const at::Tensor heads = x.contiguous();
+  return wants_grad({&x}) ? RopeFn::apply(heads, &table, &rows) : rope_forward(heads, table, rows, 1.f);
+}
+
+// --- attention --------------------------------------------------------------------------------------------------
+
+namespace {
+
+at::Tensor blocks_of_rows(const at::Tensor& x, const Rows& rows) {
+  at::Tensor blocks = at::zeros({rows.num_blocks, x.size(1), x.size(2), cpu::kBlock}, x.options());
+  cpu::write_blocks(data(x), x.size(1) * x.size(2), x.size(1), x.size(2), rows.spans, data(blocks));
+  return blocks;
+}
+const float* data_or_null(const at::Tensor& t) { return t.defined() ? data(t) : nullptr; }
+
+struct AttentionFn : Function<AttentionFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
+                            const std::optional<at::Tensor>& v, const cpu::AttentionShape* shape, const Rows* rows) {
+    ctx->save_for_backward({q, k, v.value_or(at::Tensor())});
+    hold(ctx, std::pair{*shape, *rows});
+    const at::Tensor keys = blocks_of_rows(k, *rows);
+    const at::Tensor values = v ? blocks_of_rows(*v, *rows) : at::Tensor();
+    at::Tensor out = at::empty({q.size(0), q.size(1), shape->value_dim}, q.options());
+    cpu::attention(*shape, data(q), data(keys), data_or_null(values), rows->spans, data(out));
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto& [shape, rows] = held<std::pair<cpu::AttentionShape, Rows>>(ctx);
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const at::Tensor d_out = grads[0].contiguous();
+    const at::Tensor keys = blocks_of_rows(k, rows);
+    const at::Tensor values = v.defined() ? blocks_of_rows(v, rows) : v;
+    at::Tensor dq = at::empty_like(q), dk = at::empty_like(k);
+    at::Tensor dv = v.defined() ? at::empty_like(v) : at::Tensor();
+    cpu::attention_backward(shape, data(q), data(keys), data_or_null(values), rows.spans, data(d_out), data(dq), data(dk),
+                            dv.defined() ? data(dv) : nullptr);
+    return {dq, dk, dv, {}, {}};
+  }
+};
+
+at::Tensor attention_cached(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const Rows& rows, const LayerCache& cache) {
+  cpu::write_blocks(data(k), k.size(1) * k.size(2), k.size(1), k.size(2), rows.spans, data(cache.keys));
+  if (v.defined()) cpu::write_blocks(data(v), v.size(1) * v.size(2), v.size(1), v.size(2), rows.spans, data(cache.values));
+  at::Tensor out = at::empty({q.size(0), q.size(1), shape.value_dim}, q.options());
+  cpu::attention(shape, data(q), data(cache.keys), data_or_null(cache.values), rows.spans, data(out));
+  return out;
+}
+
+}  // namespace
+
+at::Tensor ops::attention(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const Rows& rows, LayerCache* cache) {
+  if (!native(q)) {
+    TORCH_CHECK(!cache, "sampling with a cache needs float32 on the CPU");
+    return reference::attention(shape, q, k, v, rows);
+  }
+  const at::Tensor qc = q.contiguous(), kc = k.contiguous(), vc = v.defined() ? v.contiguous() : v;
+  if (cache) return attention_cached(shape, qc, kc, vc, rows, *cache);
+  return AttentionFn::apply(qc, kc, optional(vc), &shape, &rows);
+}
+
+// --- multi-head latent attention --------------------------------------------------------------------------------
+
+namespace {
+
+struct Latent {
+  LatentShape shape;
+  Turn turn;
+  int64_t head_rows() const { return shape.nope_dim + shape.value_dim; }  // rows of kv_b per head
+  int64_t query_dim() const { return shape.nope_dim + shape.rope_dim; }
+  int64_t key_dim() const { return shape.rank + shape.rope_dim; }
+};
+
+// The part of every head that is only rotated.
+void copy_tails(const float* from, int64_t from_dim, float* to, int64_t to_dim, int64_t n, int64_t tail) {
+  for (int64_t i = 0; i < n; ++i) {
+    std::memcpy(to + (i + 1) * to_dim - tail, from + (i + 1) * from_dim - tail, sizeof(float) * static_cast<size_t>(tail));
+  }
+}
+
+void rotate_in_place(const Turn& turn, const at::Tensor& x, float sign) {
+  cpu::rope(turn.table.upto(longest(turn.rows)), data(x), data(x), turn.rows.positions.data(), x.size(0), x.size(1),
+            x.size(2), sign);
+}
+
+at::Tensor latent_query_forward(const Latent& l, const at::Tensor& q, const at::Tensor& kv_b) {
+  const LatentShape& s = l.shape;
+  const int64_t n = q.size(0);
+  at::Tensor out = at::empty({n, s.heads, l.key_dim()}, q.options());
+  std::vector<cpu::Gemm> products;
+  for (int64_t h = 0; h < s.heads; ++h) {
+    products.push_back({.a = data(q) + h * l.query_dim(), .a_row = s.heads * l.query_dim(),
+                        .b = data(kv_b) + h * l.head_rows() * s.rank, .b_row = s.rank,
+                        .c = data(out) + h * l.key_dim(), .c_row = s.heads * l.key_dim(), .m = n, .n = s.rank, .k = s.nope_dim});
+  }
+  cpu::gemm(products);
+  copy_tails(data(q), l.query_dim(), data(out), l.key_dim(), n * s.heads, s.rope_dim);
+  rotate_in_place(l.turn, out, 1.f);
+  return out;
+}
+
+struct LatentQueryFn : Function<LatentQueryFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& kv_b, const Latent* latent) {
+    ctx->save_for_backward({q, kv_b});
+    hold(ctx, *latent);
+    return latent_query_forward(*latent, q, kv_b);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Latent& l = held<Latent>(ctx);
+    const LatentShape& s = l.shape;
+    const at::Tensor &q = saved[0], &kv_b = saved[1];
+    const at::Tensor d = grads[0].clone(at::MemoryFormat::Contiguous);
+    rotate_in_place(l.turn, d, -1.f);
+    at::Tensor dq = at::empty_like(q), dw = at::zeros_like(kv_b);
+    std::vector<cpu::Gemm> products;
+    for (int64_t h = 0; h < s.heads; ++h) {
+      const float* dh = data(d) + h * l.key_dim();
+      const int64_t d_row = s.heads * l.key_dim(), q_row = s.heads * l.query_dim(), slice = h * l.head_rows() * s.rank;
+      products.push_back({.a = dh, .a_row = d_row, .b = data(kv_b) + slice, .b_row = 1, .b_col = s.rank,
+                          .c = data(dq) + h * l.query_dim(), .c_row = q_row, .m = q.size(0), .n = s.nope_dim, .k = s.rank});
+      products.push_back({.a = data(q) + h * l.query_dim(), .a_row = 1, .a_col = q_row, .b = dh, .b_row = d_row,
+                          .c = data(dw) + slice, .c_row = s.rank, .m = s.nope_dim, .n = s.rank, .k = q.size(0)});
+    }
+    cpu::gemm(products);
+    copy_tails(data(d), l.key_dim(), data(dq), l.query_dim(), q.size(0) * s.heads, s.rope_dim);
+    return {dq, dw, {}};
+  }
+};
+
+at::Tensor latent_key_forward(const Latent& l, const at::Tensor& kv, const at::Tensor& norm, double eps, at::Tensor* rstd) {
+  const int64_t n = kv.size(0), dim = l.key_dim();
+  at::Tensor out = at::empty({n, 1, dim}, kv.options());
+  if (rstd) *rstd = at::empty({n}, kv.options());
+  cpu::rms_norm(data(kv), dim, data(norm), data(out), dim, rstd ? data(*rstd) : nullptr, n, l.shape.rank,
+                static_cast<float>(eps));
+  copy_tails(data(kv), dim, data(out), dim, n, l.shape.rope_dim);
+  rotate_in_place(l.turn, out, 1.f);
+  return out;
+}
+
+struct LatentKeyFn : Function<LatentKeyFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& kv, const at::Tensor& norm, double eps,
+                            const Latent* latent) {
+    at::Tensor rstd;
+    at::Tensor out = latent_key_forward(*latent, kv, norm, eps, &rstd);
+    ctx->save_for_backward({kv, norm, rstd});
+    hold(ctx, *latent);
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Latent& l = held<Latent>(ctx);
+    const at::Tensor &kv = saved[0], &norm = saved[1], &rstd = saved[2];
+    const at::Tensor d = grads[0].clone(at::MemoryFormat::Contiguous);
+    rotate_in_place(l.turn, d, -1.f);
+    at::Tensor dkv = at::empty_like(kv), dw = at::zeros_like(norm);
+    const int64_t n = kv.size(0), dim = l.key_dim();
+    cpu::rms_norm_backward(data(kv), dim, data(norm), data(rstd), data(d), dim, data(dkv), dim, data(dw), n, l.shape.rank);
+    copy_tails(data(d), dim, data(dkv), dim, n, l.shape.rope_dim);
+    return {dkv, dw, {}, {}};
+  }
+};
+
+// Per head: out (N, dv) = context (N, c) Wuv^T.
+at::Tensor latent_value_forward(const Latent& l, const at::Tensor& context, const at::Tensor& kv_b) {
+  const LatentShape& s = l.shape;
+  const int64_t n = context.size(0);
+  at::Tensor out = at::empty({n, s.heads * s.value_dim}, context.options());
+  std::vector<cpu::Gemm> products;
+  for (int64_t h = 0; h < s.heads; ++h) {
+    products.push_back({.a = data(context) + h * s.rank, .a_row = s.heads * s.rank,
+                        .b = data(kv_b) + (h * l.head_rows() + s.nope_dim) * s.rank, .b_row = 1, .b_col = s.rank,
+                        .c = data(out) + h * s.value_dim, .c_row = s.heads * s.value_dim, .m = n, .n = s.value_dim, .k = s.rank});
+  }
+  cpu::gemm(products);
+  return out;
+}
+
+struct LatentValueFn : Function<LatentValueFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& context, const at::Tensor& kv_b, const Latent* latent) {
+    ctx->save_for_backward({context, kv_b});
+    hold(ctx, *latent);
+    return latent_value_forward(*latent, context, kv_b);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Latent& l = held<Latent>(ctx);
+    const LatentShape& s = l.shape;
+    const at::Tensor &context = saved[0], &kv_b = saved[1];
+    const at::Tensor d = grads[0].contiguous();
+    at::Tensor dx = at::empty_like(context), dw = at::zeros_like(kv_b);
+    std::vector<cpu::Gemm> products;
+    for (int64_t h = 0; h < s.heads; ++h) {
+      const float* dh = data(d) + h * s.value_dim;
+      const int64_t d_row = s.heads * s.value_dim, x_row = s.heads * s.rank, n = d.size(0);
+      const int64_t slice = (h * l.head_rows() + s.nope_dim) * s.rank;
+      products.push_back({.a = dh, .a_row = d_row, .b = data(kv_b) + slice, .b_row = s.rank, .c = data(dx) + h * s.rank,
+                          .c_row = x_row, .m = n, .n = s.rank, .k = s.value_dim});
+      products.push_back({.a = dh, .a_row = 1, .a_col = d_row, .b = data(context) + h * s.rank, .b_row = x_row,
+                          .c = data(dw) + slice, .c_row = s.rank, .m = s.value_dim, .n = s.rank, .k = n});
+    }
+    cpu::gemm(products);
+    return {dx, dw, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::latent_query(const LatentShape& s, const at::Tensor& q, const Weight& kv_b, const RopeTable& table,
+                        const Rows& rows) {
+  if (!native(q)) return reference::latent_query(s, q, kv_b.tensor(), table, rows);
+  const Latent latent{s, {table, rows}};
+  const at::Tensor x = q.contiguous();
+  return wants_grad({&q, &kv_b.tensor()}) ? LatentQueryFn::apply(x, kv_b.tensor(), &latent)
+                                          : latent_query_forward(latent, x, kv_b.tensor());
+}
+
+at::Tensor ops::latent_key(const LatentShape& s, const at::Tensor& kv, const at::Tensor& norm, double eps,
+                      const RopeTable& table, const Rows& rows) {
+  if (!native(kv)) return reference::latent_key(s, kv, norm, eps, table, rows);
+  const Latent latent{s, {table, rows}};
+  const at::Tensor x = kv.contiguous();
+  return wants_grad({&kv, &norm}) ? LatentKeyFn::apply(x, norm, eps, &latent)
+                                  : latent_key_forward(latent, x, norm, eps, nullptr);
+}
+
+at::Tensor ops::latent_value(const LatentShape& s, const at::Tensor& context, const Weight& kv_b) {
+  if (!native(context)) return reference::latent_value(s, context, kv_b.tensor());
+  const Latent latent{s, {}};
+  const at::Tensor x = context.contiguous();
+  return wants_grad({&context, &kv_b.tensor()}) ? LatentValueFn::apply(x, kv_b.tensor(), &latent)
+                                                : latent_value_forward(latent, x, kv_b.tensor());
+}
+
+// --- mixture of experts -----------------------------------------------------------------------------------------
+
+namespace {
+
+// The `count` largest of values (lower index first among equals), as a mask over `size` entries.
+template <class T>
+std::vector<char> largest(const T* values, int64_t size, int64_t count) {
+  std::vector<int64_t> order(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) order[static_cast<size_t>(i)] = i;
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return values[a] > values[b]; });
+  std::vector<char> mask(static_cast<size_t>(size), 0);
+  for (int64_t i = 0; i < count; ++i) mask[static_cast<size_t>(order[static_cast<size_t>(i)])] = 1;
+  return mask;
+}
+
+template <class T>
+void select_row(const RoutingRule& rule, const T* scores, const T* bias, int64_t* ids) {
+  const int64_t size = rule.experts / rule.groups;
+  std::vector<T> choice(static_cast<size_t>(rule.experts));
+  for (int64_t e = 0; e < rule.experts; ++e) choice[static_cast<size_t>(e)] = scores[e] + bias[e];
+  if (rule.groups > 1) {
+    std::vector<T> group(static_cast<size_t>(rule.groups));
+    for (int64_t g = 0; g < rule.groups; ++g) {
+      std::vector<T> sorted(choice.begin() + g * size, choice.begin() + (g + 1) * size);
+      std::sort(sorted.begin(), sorted.end(), std::greater<>());
+      group[static_cast<size_t>(g)] = sorted[0] + (size > 1 ? sorted[1] : T(0));
+    }
+    const auto kept = largest(group.data(), rule.groups, rule.kept_groups);
+    for (int64_t e = 0; e < rule.experts; ++e) {
+      if (!kept[static_cast<size_t>(e / size)]) choice[static_cast<size_t>(e)] = -std::numeric_limits<T>::infinity();
+    }
+  }
+  const auto chosen = largest(choice.data(), rule.experts, rule.top_k);
+  for (int64_t e = 0; e < rule.experts; ++e) {
+    if (chosen[static_cast<size_t>(e)]) *ids++ = e;
+  }
+}
+
+template <class T>
+void select_rows(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& bias, at::Tensor& ids) {
+  const T* s = scores.const_data_ptr<T>();
+  const T* b = bias.const_data_ptr<T>();
+  int64_t* out = ids.mutable_data_ptr<int64_t>();
+  constexpr int64_t kRows = 256;
+  const int64_t n = scores.size(0);
+  kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
+    for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
+      select_row(rule, s + i * rule.experts, b, out + i * rule.top_k);
+    }
+  });
+}
+
+// g_j = scale s_j / (sum s + 1e-20), or scale s_j.
+at::Tensor expert_weights_forward(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& ids) {
+  at::Tensor out = at::empty({ids.size(0), rule.top_k}, scores.options());
+  const int64_t* id = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < ids.size(0); ++i) {
+    const float* s = data(scores) + i * rule.experts;
+    float sum = 0;
+    for (int64_t j = 0; j < rule.top_k; ++j) sum += s[id[i * rule.top_k + j]];
+    const float factor = static_cast<float>(rule.scale) / (rule.normalise ? sum + 1e-20f : 1.f);
+    for (int64_t j = 0; j < rule.top_k; ++j) data(out)[i * rule.top_k + j] = s[id[i * rule.top_k + j]] * factor;
+  }
+  return out;
+}
+
+struct ExpertWeightsFn : Function<ExpertWeightsFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& scores, const at::Tensor& ids, const RoutingRule* rule) {
+    ctx->save_for_backward({scores, ids});
+    hold(ctx, *rule);
+    return expert_weights_forward(*rule, scores, ids);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const RoutingRule& rule = held<RoutingRule>(ctx);
+    const at::Tensor &scores = saved[0], &ids = saved[1];
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor ds = at::zeros_like(scores);
+    const int64_t k = rule.top_k;
+    for (int64_t i = 0; i < ids.size(0); ++i) {
+      const int64_t* id = ids.const_data_ptr<int64_t>() + i * k;
+      const float *s = data(scores) + i * rule.experts, *d = data(dy) + i * k;
+      float sum = 0, dot = 0;
+      for (int64_t j = 0; j < k; ++j) {
+        sum += s[id[j]];
+        dot += d[j] * s[id[j]];
+      }
+      const float total = rule.normalise ? sum + 1e-20f : 1.f, back = rule.normalise ? dot / total : 0.f;
+      const float factor = static_cast<float>(rule.scale) / total;
+      for (int64_t j = 0; j < k; ++j) data(ds)[i * rule.experts + id[j]] = factor * (d[j] - back);
+    }
+    return {ds, {}, {}};
+  }
+};
+
+// The (row, slot) pairs sorted by expert; expert e owns places [first[e], first[e + 1]).
+struct Dispatch {
+  std::vector<int64_t> first;  // (E + 1)
+  std::vector<int64_t> pair;   // (N k) row * k + slot
+  int64_t k = 0;
+};
+
+Dispatch dispatch(const at::Tensor& ids, int64_t experts) {
+  Dispatch d{std::vector<int64_t>(static_cast<size_t>(experts + 1), 0),
+             std::vector<int64_t>(static_cast<size_t>(ids.numel())), ids.size(1)};
+  const int64_t* id = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < ids.numel(); ++i) ++d.first[static_cast<size_t>(id[i] + 1)];
+  for (size_t e = 0; e < static_cast<size_t>(experts); ++e) d.first[e + 1] += d.first[e];
+  std::vector<int64_t> next(d.first.begin(), d.first.end() - 1);
+  for (int64_t i = 0; i < ids.numel(); ++i) d.pair[static_cast<size_t>(next[static_cast<size_t>(id[i])]++)] = i;
+  return d;
+}
+
+template <class Body>
+void for_pairs(const Dispatch& d, const Body& body) {
+  constexpr int64_t kPairs = 128;
+  const auto n = static_cast<int64_t>(d.pair.size());
+  kernel_pool().run((n + kPairs - 1) / kPairs, [&](int64_t piece) {
+    for (int64_t i = piece * kPairs; i < std::min(n, (piece + 1) * kPairs); ++i) body(i, d.pair[static_cast<size_t>(i)]);
+  });
+}
+
+struct ExpertActivations {
+  at::Tensor x, gate, up, act, y;  // (N k, ...), in dispatch order
+};
+
+// One product per expert: y rows = x rows w_e^T.
+void expert_products(const Dispatch& d, const at::Tensor& x, const Weight& w, const at::Tensor& y, std::vector<cpu::Gemm>& out) {
+  const int64_t in = x.size(1), width = y.size(1);
+  for (size_t e = 0; e + 1 < d.first.size(); ++e) {
+    out.push_back({.a = data(x) + d.first[e] * in, .a_row = in, .b_packed = w.packed(static_cast<int64_t>(e)),
+                   .c = data(y) + d.first[e] * width, .c_row = width, .m = d.first[e + 1] - d.first[e], .n = width, .k = in});
+  }
+}
+
+ExpertActivations experts_activations(const Dispatch& d, const at::Tensor& x, const Weight& gate, const Weight& up,
+                                      const Weight& down) {
+  const int64_t pairs = static_cast<int64_t>(d.pair.size()), c = x.size(1), f = gate.tensor().size(1);
+  ExpertActivations a{at::empty({pairs, c}, x.options()), at::empty({pairs, f}, x.options()),
+                      at::empty({pairs, f}, x.options()), at::empty({pairs, f}, x.options()),
+                      at::empty({pairs, c}, x.options())};
+  for_pairs(d, [&](int64_t i, int64_t pair) {
+    std::memcpy(data(a.x) + i * c, data(x) + pair / d.k * c, sizeof(float) * static_cast<size_t>(c));
+  });
+  std::vector<cpu::Gemm> products;
+  expert_products(d, a.x, gate, a.gate, products);
+  expert_products(d, a.x, up, a.up, products);
+  cpu::gemm(products);
+  cpu::swiglu(data(a.gate), data(a.up), data(a.act), a.act.numel());
+  products.clear();
+  expert_products(d, a.act, down, a.y, products);
+  cpu::gemm(products);
+  return a;
+}
+
+// place[row * k + slot] = the pair's position in dispatch order.
+std::vector<int64_t> places(const Dispatch& d) {
+  std::vector<int64_t> place(d.pair.size());
+  for (size_t i = 0; i < d.pair.size(); ++i) place[static_cast<size_t>(d.pair[i])] = static_cast<int64_t>(i);
+  return place;
+}
+
+// out row = sum over its slots in order of factor * rows[place]; factors null: 1.
+at::Tensor combine(const Dispatch& d, const at::Tensor& rows, const float* factors, int64_t n) {
+  const int64_t c = rows.size(1);
+  at::Tensor out = at::zeros({n, c}, rows.options());
+  const auto place = places(d);
+  constexpr int64_t kRows = 64;
+  kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
+    for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
+      for (int64_t j = 0; j < d.k; ++j) {
+        const float factor = factors ? factors[i * d.k + j] : 1.f;
+        const float* row = data(rows) + place[static_cast<size_t>(i * d.k + j)] * c;
+        float* o = data(out) + i * c;
+        for (int64_t t = 0; t < c; ++t) o[t] += factor * row[t];
+      }
+    }
+  });
+  return out;
+}
+
+struct ExpertsFn : Function<ExpertsFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& gate_w, const at::Tensor& up_w,
+                            const at::Tensor& down_w, const at::Tensor& weights, const at::Tensor& ids, const Weight* gate,
+                            const Weight* up, const Weight* down) {
+    Dispatch d = dispatch(ids, gate_w.size(0));
+    const ExpertActivations a = experts_activations(d, x, *gate, *up, *down);
+    at::Tensor out = combine(d, a.y, data(weights), x.size(0));
+    ctx->save_for_backward({gate_w, up_w, down_w, weights, a.x, a.gate, a.up, a.act, a.y});
+    hold(ctx, std::move(d));
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Dispatch& d = held<Dispatch>(ctx);
+    const at::Tensor &gate_w = saved[0], &up_w = saved[1], &down_w = saved[2], &weights = saved[3];
+    const ExpertActivations a{saved[4], saved[5], saved[6], saved[7], saved[8]};
+    const at::Tensor dout = grads[0].contiguous();
+    const int64_t c = dout.size(1), f = gate_w.size(1);
+    at::Tensor dweights = at::empty_like(weights), dy = at::empty_like(a.y), dact = at::empty_like(a.act);
+    for_pairs(d, [&](int64_t i, int64_t pair) {
+      const float *g = data(dout) + pair / d.k * c, *y = data(a.y) + i * c, w = data(weights)[pair];
+      float dot = 0;
+      for (int64_t t = 0; t < c; ++t) {
+        dot += g[t] * y[t];
+        data(dy)[i * c + t] = w * g[t];
+      }
+      data(dweights)[pair] = dot;
+    });
+    at::Tensor dgate_w = at::zeros_like(gate_w), dup_w = at::zeros_like(up_w), ddown_w = at::zeros_like(down_w);
+    at::Tensor dgate = at::empty_like(a.gate), dup = at::empty_like(a.up);
+    at::Tensor dx1 = at::empty_like(a.x), dx2 = at::empty_like(a.x);
+    auto each = [&](auto&& body) {
+      std::vector<cpu::Gemm> products;
+      for (size_t e = 0; e + 1 < d.first.size(); ++e) {
+        const int64_t rows = d.first[e + 1] - d.first[e];
+        if (rows > 0) body(products, static_cast<int64_t>(e), d.first[e], rows);
+      }
+      cpu::gemm(products);
+    };
+    each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
+      p.push_back(input_product(data(dy) + at * c, rows, data(down_w) + e * c * f, c, f, data(dact) + at * f));
+      p.push_back(weight_product(data(dy) + at * c, rows, data(a.act) + at * f, c, f, data(ddown_w) + e * c * f));
+    });
+    cpu::swiglu_backward(data(a.gate), data(a.up), data(dact), data(dgate), data(dup), dact.numel());
+    each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
+      p.push_back(input_product(data(dgate) + at * f, rows, data(gate_w) + e * c * f, f, c, data(dx1) + at * c));
+      p.push_back(input_product(data(dup) + at * f, rows, data(up_w) + e * c * f, f, c, data(dx2) + at * c));
+      p.push_back(weight_product(data(dgate) + at * f, rows, data(a.x) + at * c, f, c, data(dgate_w) + e * c * f));
+      p.push_back(weight_product(data(dup) + at * f, rows, data(a.x) + at * c, f, c, data(dup_w) + e * c * f));
+    });
+    cpu::add(data(dx1), data(dx2), data(dx1), dx1.numel());
+    return {combine(d, dx1, nullptr, dout.size(0)), dgate_w, dup_w, ddown_w, dweights, {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor ops::select_experts(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& bias) {
+  const at::Tensor s = scores.detach().contiguous(), b = bias.detach().to(scores.scalar_type()).contiguous();
+  at::Tensor ids = at::empty({scores.size(0), rule.top_k}, scores.options().dtype(at::kLong));
+  if (s.scalar_type() == at::kDouble) select_rows<double>(rule, s, b, ids);
+  else select_rows<float>(rule, s, b, ids);
+  return ids;
+}
+
+at::Tensor ops::expert_weights(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& ids) {
+  if (!native(scores)) return reference::expert_weights(rule, scores, ids);
+  const at::Tensor s = scores.contiguous();
+  return wants_grad({&scores}) ? ExpertWeightsFn::apply(s, ids, &rule) : expert_weights_forward(rule, s, ids);
+}
+
+at::Tensor ops::experts(const at::Tensor& x, const Weight& gate, const Weight& up, const Weight& down, const at::Tensor& ids,
+                   const at::Tensor& weights) {
+  if (!native(x)) return reference::experts(x, gate.tensor(), up.tensor(), down.tensor(), ids, weights);
+  const at::Tensor rows = x.contiguous(), w = weights.contiguous();
+  if (wants_grad({&x, &gate.tensor(), &up.tensor(), &down.tensor(), &weights})) {
+    return ExpertsFn::apply(rows, gate.tensor(), up.tensor(), down.tensor(), w, ids, &gate, &up, &down);
+  }
+  const Dispatch d = dispatch(ids, gate.tensor().size(0));
+  return combine(d, experts_activations(d, rows, gate, up, down).y, data(w), x.size(0));
+}
+
+// --- vocabulary -------------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr int64_t kLogitFloats = 1 << 20;  // logits that exist at once
+
+int64_t rows_at_once(int64_t vocabulary) { return std::max<int64_t>(16, kLogitFloats / vocabulary); }
+
+struct LogprobPlan {
+  float inv_temperature;
+  std::vector<cpu::RowStats> stats;
+};
+
+// Computes logits of rows [begin, end) and hands each row to `body(row, logits)`.
+template <class Body>
+void for_logits(const at::Tensor& hidden, const Weight& head, const Body& body) {
+  const int64_t n = hidden.size(0), v = head.tensor().size(0), step = rows_at_once(v);
+  at::Tensor logits = at::empty({std::min(n, step), v}, hidden.options());
+  for (int64_t begin = 0; begin < n; begin += step) {
+    const int64_t end = std::min(n, begin + step);
+    const cpu::Gemm product = forward_product(hidden.narrow(0, begin, end - begin), head.packed(), v, data(logits));
+    cpu::gemm({&product, 1});
+    constexpr int64_t kRows = 32;
+    kernel_pool().run((end - begin + kRows - 1) / kRows, [&](int64_t piece) {
+      for (int64_t i = piece * kRows; i < std::min(end - begin, (piece + 1) * kRows); ++i) {
+        body(begin + i, data(logits) + i * v);
+      }
+    });
+    body.finish(begin, end, logits);
+  }
+}
+
+int32_t forbidden_of(const at::Tensor& forbidden, int64_t row) {
+  return forbidden.defined() ? static_cast<int32_t>(forbidden.const_data_ptr<int64_t>()[row]) : -1;
+}
+
+struct MeasureRows {
+  const int64_t* targets;
+  const at::Tensor& forbidden;
+  int64_t v;
+  LogprobPlan& plan;
+  float *logprobs, *entropy;
+  void operator()(int64_t row, const float* z) const {
+    const cpu::RowStats s = cpu::row_stats(z, v, plan.inv_temperature, forbidden_of(forbidden, row));
+    plan.stats[static_cast<size_t>(row)] = s;
+    logprobs[row] = cpu::token_logprob(z[targets[row]], s, plan.inv_temperature);
+    entropy[row] = s.entropy;
+  }
+  void finish(int64_t, int64_t, const at::Tensor&) const {}
+};
+
+struct GradientRows {
+  const int64_t* targets;
+  const at::Tensor& forbidden;
+  int64_t v;
+  const LogprobPlan& plan;
+  const float* dy;
+  const at::Tensor &hidden, &head, &dhidden, &dhead;
+  void operator()(int64_t row, float* z) const {
+    cpu::logprob_backward_row(z, v, plan.stats[static_cast<size_t>(row)], plan.inv_temperature,
+                              forbidden_of(forbidden, row), static_cast<int32_t>(targets[row]), dy[row]);
+  }
+  void finish(int64_t begin, int64_t end, const at::Tensor& dlogits) const {
+    const int64_t c = hidden.size(1);
+    cpu::Gemm products[] = {input_product(data(dlogits), end - begin, data(head), v, c, data(dhidden) + begin * c),
+                            weight_product(data(dlogits), end - begin, data(hidden) + begin * c, v, c, data(dhead))};
+    products[1].accumulate = true;
+    cpu::gemm(products);
+  }
+};
+
+TokenLogprobs measure(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets, const at::Tensor& forbidden,
+                      LogprobPlan& plan) {
+  const int64_t n = hidden.size(0), v = head.tensor().size(0);
+  plan.stats.resize(static_cast<size_t>(n));
+  TokenLogprobs out{at::empty({n}, hidden.options()), at::empty({n}, hidden.options())};
+  const int64_t* target = targets.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    TORCH_CHECK(target[i] >= 0 && target[i] < v, "token id ", target[i], " at row ", i, " is outside the vocabulary of ", v);
+  }
+  for_logits(hidden, head, MeasureRows{target, forbidden, v, plan, data(out.logprobs), data(out.entropy)});
+  return out;
+}
+
+struct TokenLogprobsFn : Function<TokenLogprobsFn> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& head_w,
+                               const at::Tensor& targets, const std::optional<at::Tensor>& forbidden, const Weight* head,
+                               double inv_temperature) {
+    LogprobPlan plan{static_cast<float>(inv_temperature), {}};
+    TokenLogprobs out = measure(hidden, *head, targets, forbidden.value_or(at::Tensor()), plan);
+    ctx->save_for_backward({hidden, head_w, targets, forbidden.value_or(at::Tensor())});
+    hold(ctx, std::pair{std::move(plan), *head});
+    ctx->mark_non_differentiable({out.entropy});
+    return {out.logprobs, out.entropy};
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &head_w = saved[1], &targets = saved[2], &forbidden = saved[3];
+    const auto& [plan, head] = held<std::pair<LogprobPlan, Weight>>(ctx);
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head_w);
+    for_logits(hidden, head, GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy),
+                                          hidden, head_w, dhidden, dhead});
+    return {dhidden, dhead, {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+TokenLogprobs ops::token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                             const at::Tensor& forbidden, double inv_temperature) {
+  if (!native(hidden)) return reference::token_logprobs(hidden, head.tensor(), targets, forbidden, inv_temperature);
+  const at::Tensor h = hidden.contiguous();
+  if (wants_grad({&hidden, &head.tensor()})) {
+    auto out = TokenLogprobsFn::apply(h, head.tensor(), targets, optional(forbidden), &head, inv_temperature);
+    return {out[0], out[1]};
+  }
+  LogprobPlan plan{static_cast<float>(inv_temperature), {}};
+  return measure(h, head, targets, forbidden, plan);
+}
+
+}  // namespace hone

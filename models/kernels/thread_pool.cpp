@@ -1,0 +1,90 @@
+#include "models/kernels/thread_pool.h"
+
+#include <memory>
+#include <stdexcept>
+
+namespace hone {
+namespace {
+
+constexpr int kLooksBeforeSleep = 4000;  // about 20 microseconds
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+void wait_while_equal(std::atomic<uint32_t>& value, uint32_t old) {
+  for (int i = 0; i < kLooksBeforeSleep; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+std::unique_ptr<ThreadPool>& shared_pool() {
+  static auto pool = std::make_unique<ThreadPool>(1);
+  return pool;
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  if (threads < 1) throw std::invalid_argument("threads must be at least 1, got " + std::to_string(threads));
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
+  if (workers_.empty() || count < 2 || busy_.exchange(true)) {
+    for (int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  task_ = &task;
+  done_.store(0, std::memory_order_relaxed);
+  count_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
+  const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  next_.store(uint64_t{generation} << 32, std::memory_order_release);
+  generation_.store(generation, std::memory_order_release);
+  generation_.notify_all();
+  while (take_and_run(generation)) {
+  }
+  for (uint32_t done = done_.load(std::memory_order_acquire); done != count; done = done_.load(std::memory_order_acquire)) {
+    wait_while_equal(done_, done);
+  }
+  busy_ = false;
+}
+
+bool ThreadPool::take_and_run(uint32_t generation) {
+  uint64_t ticket = next_.load(std::memory_order_acquire);
+  do {
+    if (ticket >> 32 != generation || (ticket & 0xffffffffu) >= count_.load(std::memory_order_relaxed)) return false;
+  } while (!next_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
+  (*task_)(static_cast<int64_t>(ticket & 0xffffffffu));
+  if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_.load(std::memory_order_relaxed)) done_.notify_all();
+  return true;
+}
+
+void ThreadPool::work() {
+  uint32_t seen = 0;
+  while (!stop_) {
+    wait_while_equal(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    while (take_and_run(seen)) {
+    }
+  }
+}
+
+ThreadPool& kernel_pool() { return *shared_pool(); }
+
+void set_kernel_threads(int threads) {
+  if (kernel_pool().threads() != threads) shared_pool() = std::make_unique<ThreadPool>(threads);
+}
+
+}  // namespace hone

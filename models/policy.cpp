@@ -1,0 +1,218 @@
+#include "models/policy.h"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "models/atomic_file.h"
+#include "models/layers.h"
+#include "models/safetensors.h"
+
+namespace hone {
+namespace {
+
+std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, ParameterList& parameters) {
+  switch (config.architecture) {
+    case Architecture::kDeepseekV3: return make_deepseek_v3_block(config, layer, parameters);
+    case Architecture::kLlama:
+    case Architecture::kQwen2:
+    case Architecture::kQwen3: return make_llama_block(config, layer, parameters);
+  }
+  throw std::invalid_argument("unknown architecture");
+}
+
+std::string slice_name(std::string pattern, int64_t e) {
+  return pattern.replace(pattern.find("{e}"), 3, std::to_string(e));
+}
+
+at::ScalarType scalar_type(const TensorInfo& t, const std::filesystem::path& file) {
+  if (t.dtype == "F32") return at::kFloat;
+  if (t.dtype == "BF16") return at::kBFloat16;
+  if (t.dtype == "F16") return at::kHalf;
+  if (t.dtype == "F64") return at::kDouble;
+  throw std::runtime_error(fmt::format("{}: tensor {} has type {}; weights can be F32, F16, BF16 or F64 here",
+                                       file.string(), t.name, t.dtype));
+}
+
+at::Tensor as_tensor(const TensorInfo& t, const std::filesystem::path& file) {
+  const at::ScalarType type = scalar_type(t, file);
+  std::vector<std::byte> aligned(t.data, t.data + t.num_bytes);
+  return at::from_blob(aligned.data(), t.shape, at::TensorOptions().dtype(type)).to(at::kFloat).clone();
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+}
+
+// Tensors that a checkpoint may hold and the policy does not need: the announced multi-token-prediction layers.
+bool may_be_ignored(const std::string& name, const ModelConfig& config) {
+  for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i) {
+    if (name.starts_with(fmt::format("model.layers.{}.", config.num_hidden_layers + i))) return true;
+  }
+  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+}
+
+}  // namespace
+
+// --- parameters -------------------------------------------------------------------------------------------------
+
+at::Tensor ParameterList::add(std::string name, std::vector<int64_t> shape, ParameterKind kind) {
+  parameters_.push_back({{std::move(name)}, at::zeros(shape, at::kFloat), kind});
+  return parameters_.back().tensor;
+}
+
+at::Tensor ParameterList::add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape) {
+  std::vector<std::string> names;
+  for (int64_t e = 0; e < slices; ++e) names.push_back(slice_name(name, e));
+  shape.insert(shape.begin(), slices);
+  parameters_.push_back({std::move(names), at::zeros(shape, at::kFloat), ParameterKind::kMatrix});
+  return parameters_.back().tensor;
+}
+
+void ParameterList::for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
+  for (const Parameter& p : parameters_) {
+    if (p.names.size() == 1 && p.tensor.dim() < 3) {
+      body(p.names[0], p.tensor.detach());
+    } else {
+      for (size_t e = 0; e < p.names.size(); ++e) body(p.names[e], p.tensor.detach()[static_cast<int64_t>(e)]);
+    }
+  }
+}
+
+// --- cache ------------------------------------------------------------------------------------------------------
+
+KvCache::KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t sequences, int64_t max_length)
+    : blocks_per_sequence_((max_length + cpu::kBlock - 1) / cpu::kBlock) {
+  const int64_t blocks = sequences * blocks_per_sequence_;
+  for (const auto& s : layers) {
+    LayerCache layer{at::zeros({blocks, s.kv_heads, s.key_dim, cpu::kBlock}, at::kFloat), {}};
+    if (!s.value_in_key) layer.values = at::zeros({blocks, s.kv_heads, s.value_dim, cpu::kBlock}, at::kFloat);
+    layers_.push_back(std::move(layer));
+  }
+}
+
+int64_t KvCache::bytes() const {
+  int64_t total = 0;
+  for (const LayerCache& layer : layers_) total += layer.keys.nbytes() + (layer.values.defined() ? layer.values.nbytes() : 0);
+  return total;
+}
+
+// --- policy -----------------------------------------------------------------------------------------------------
+
+Policy::Policy(const ModelConfig& config) : config_(config) {
+  embed_ = parameters_.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, ParameterKind::kEmbedding);
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) blocks_.push_back(make_block(config, i, parameters_));
+  norm_ = parameters_.add("model.norm.weight", {config.hidden_size}, ParameterKind::kNorm);
+  head_ = Weight(config.tie_word_embeddings ? embed_
+                                            : parameters_.add("lm_head.weight", {config.vocab_size, config.hidden_size},
+                                                              ParameterKind::kEmbedding));
+}
+
+std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, uint64_t seed) {
+  std::unique_ptr<Policy> policy(new Policy(config));
+  at::NoGradGuard no_grad;
+  auto generator = at::detail::createCPUGenerator(seed);
+  for (const Parameter& p : policy->parameters_.all()) {
+    if (p.kind == ParameterKind::kNorm) p.tensor.fill_(1);
+    if (p.kind == ParameterKind::kMatrix || p.kind == ParameterKind::kEmbedding) p.tensor.normal_(0, std, generator);
+  }
+  return policy;
+}
+
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
+  std::unique_ptr<Policy> policy(new Policy(load_model_config(model_dir)));
+  std::map<std::string, at::Tensor> wanted;
+  policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) { wanted.emplace(name, t); });
+  at::NoGradGuard no_grad;
+  for (const auto& path : safetensors_files(model_dir)) {
+    const SafetensorsFile file = SafetensorsFile::open(path);
+    for (const TensorInfo& info : file.tensors()) {
+      const auto found = wanted.find(info.name);
+      if (found == wanted.end()) {
+        if (may_be_ignored(info.name, policy->config_)) continue;
+        throw std::runtime_error(fmt::format("{}: tensor {} has no place in a {} of this config.json (or stands there twice); "
+                                             "check that config and weights belong together",
+                                             path.string(), info.name, model_type(policy->config_.architecture)));
+      }
+      if (found->second.sizes().vec() != info.shape) {
+        throw std::runtime_error(fmt::format("{}: tensor {} has shape {}, config.json asks for {}; check that config and "
+                                             "weights belong together",
+                                             path.string(), info.name, shape_text(info.shape), shape_text(found->second.sizes())));
+      }
+      found->second.copy_(as_tensor(info, path));
+      wanted.erase(found);
+    }
+  }
+  if (!wanted.empty()) {
+    throw std::runtime_error(fmt::format("{}: tensor {} is missing ({} in all); check that config.json and weights belong together",
+                                         model_dir.string(), wanted.begin()->first, wanted.size()));
+  }
+  return policy;
+}
+
+void Policy::save(const std::filesystem::path& model_dir) const {
+  std::vector<at::Tensor> kept;
+  std::vector<TensorInfo> tensors;
+  parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
+    kept.push_back(t.to(at::kFloat).contiguous());
+    tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(kept.back().const_data_ptr()), kept.back().nbytes()});
+  });
+  write_safetensors(model_dir / "model.safetensors", tensors);
+  ModelConfig written = config_;
+  written.dtype = "float32";
+  write_file_atomic(model_dir / "config.json", to_json(written).dump(2) + "\n");
+}
+
+std::unique_ptr<Policy> Policy::clone() const {
+  std::unique_ptr<Policy> copy(new Policy(config_));
+  copy->copy_from(*this);
+  return copy;
+}
+
+void Policy::copy_from(const Policy& other) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parameters_.all().size(); ++i) {
+    parameters_.all()[i].tensor.copy_(other.parameters_.all()[i].tensor);
+  }
+}
+
+std::vector<at::Tensor> Policy::router_biases() const {
+  std::vector<at::Tensor> biases;
+  for (const auto& block : blocks_) {
+    if (const at::Tensor bias = block->router_bias(); bias.defined()) biases.push_back(bias);
+  }
+  return biases;
+}
+
+std::vector<cpu::AttentionShape> Policy::attention_shapes() const {
+  std::vector<cpu::AttentionShape> shapes;
+  for (const auto& block : blocks_) shapes.push_back(block->attention_shape());
+  return shapes;
+}
+
+void Policy::set_requires_grad(bool value) {
+  for (const Parameter& p : parameters_.all()) {
+    if (p.trainable()) p.tensor.requires_grad_(value);
+  }
+}
+
+void Policy::to(at::ScalarType dtype) {
+  for (const Parameter& p : parameters_.all()) p.tensor.set_data(p.tensor.to(dtype));
+}
+
+at::Tensor Policy::forward(const at::Tensor& ids, const ForwardContext& context) const {
+  at::Tensor x = ops::embedding(embed_, ids);
+  for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward(x, context, static_cast<int64_t>(i));
+  return ops::rms_norm(x, norm_, config_.rms_norm_eps);
+}
+
+}  // namespace hone

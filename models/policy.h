@@ -1,0 +1,122 @@
+// A policy: token ids in, hidden states and log-probs out. One class for every family; a family file (deepseek_v3.cpp,
+// llama.cpp) builds its blocks. Parameter names are those of the Hugging Face checkpoint.
+//
+// The sampler and the trainer call the same forward(), with and without a cache: that is why their log-probs agree.
+// To add a family: one file that makes its Block, one line in make_block (policy.cpp), one Architecture.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/kernels/ops.h"
+#include "models/model_config.h"
+
+namespace hone {
+
+/// How a parameter is treated by initialisation and optimizers.
+enum class ParameterKind { kMatrix, kEmbedding, kNorm, kBias, kRouterBias };
+
+/// One tensor of the policy. Expert weights are stacked (E, out, in); `names` then has one checkpoint name a slice.
+struct Parameter {
+  std::vector<std::string> names;
+  at::Tensor tensor;
+  ParameterKind kind;
+  bool trainable() const { return kind != ParameterKind::kRouterBias; }
+};
+
+/// The tensors of a policy in checkpoint order, made empty by its blocks and filled by a loader or an initialiser.
+class ParameterList {
+ public:
+  /// A new float32 tensor.
+  at::Tensor add(std::string name, std::vector<int64_t> shape, ParameterKind kind);
+  /// E slices of `shape`, named name.replace("{e}", e).
+  at::Tensor add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
+  const std::vector<Parameter>& all() const { return parameters_; }
+
+  /// body(checkpoint name, tensor or slice) for every tensor of a checkpoint.
+  void for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const;
+
+ private:
+  std::vector<Parameter> parameters_;
+};
+
+/// What a forward pass tells about its routers: one entry a mixture-of-experts layer.
+struct RouterLoad {
+  std::vector<std::vector<int64_t>> counts;  ///< (layers)(E) rows sent to each expert
+  std::vector<at::Tensor> balance_losses;    ///< (layers) sequence-wise loss / alpha, when asked for
+};
+
+/// Per-call inputs shared by all blocks.
+struct ForwardContext {
+  const Rows& rows;
+  std::vector<LayerCache>* cache = nullptr;  ///< one a layer; null: whole sequences
+  RouterLoad* router = nullptr;              ///< filled when not null
+  bool balance_loss = false;
+};
+
+/// One decoder layer: x (N, C) -> (N, C).
+class Block {
+ public:
+  virtual ~Block() = default;
+  virtual at::Tensor forward(const at::Tensor& x, const ForwardContext& context, int64_t layer) const = 0;
+  /// Its key/value entry: what one position costs.
+  virtual cpu::AttentionShape attention_shape() const = 0;
+  /// The selection bias (E) of its router, undefined for dense layers.
+  virtual at::Tensor router_bias() const { return {}; }
+};
+
+/// Keys and values of `sequences` sequences of up to `max_length` positions.
+class KvCache {
+ public:
+  KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t sequences, int64_t max_length);
+  std::vector<LayerCache>& layers() { return layers_; }
+  int64_t first_block(int64_t sequence) const { return sequence * blocks_per_sequence_; }
+  int64_t bytes() const;
+
+ private:
+  int64_t blocks_per_sequence_;
+  std::vector<LayerCache> layers_;
+};
+
+class Policy {
+ public:
+  /// Random weights: normal(0, std) on matrices and embeddings, 1 on norms, 0 on biases; a function of the seed.
+  static std::unique_ptr<Policy> random(const ModelConfig& config, double std, uint64_t seed);
+  /// Reads config.json and safetensors. A missing, extra or mis-shaped tensor is refused by name (std::runtime_error).
+  static std::unique_ptr<Policy> load(const std::filesystem::path& model_dir);
+  /// Writes config.json and model.safetensors into an existing folder.
+  void save(const std::filesystem::path& model_dir) const;
+  /// The same weights in new tensors.
+  std::unique_ptr<Policy> clone() const;
+  /// Overwrites the weights by another policy's of the same config.
+  void copy_from(const Policy& other);
+
+  const ModelConfig& config() const { return config_; }
+  ParameterList& parameters() { return parameters_; }
+  const ParameterList& parameters() const { return parameters_; }
+  const Weight& head() const { return head_; }
+  std::vector<at::Tensor> router_biases() const;
+  std::vector<cpu::AttentionShape> attention_shapes() const;
+  void set_requires_grad(bool value);
+  void to(at::ScalarType dtype);
+
+  /// ids (N) int64 -> hidden states after the last norm (N, C).
+  at::Tensor forward(const at::Tensor& ids, const ForwardContext& context) const;
+  /// (N, V).
+  at::Tensor logits(const at::Tensor& hidden) const { return ops::linear(hidden, head_); }
+
+ private:
+  explicit Policy(const ModelConfig& config);
+
+  ModelConfig config_;
+  ParameterList parameters_;
+  at::Tensor embed_;
+  at::Tensor norm_;
+  Weight head_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+};
+
+}  // namespace hone

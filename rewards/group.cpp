@@ -1,0 +1,84 @@
+#include "rewards/group.h"
+
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "rewards/parallel.h"
+
+namespace hone {
+namespace {
+
+/// The weighted sum of the parts that have a value; empty when none has.
+std::optional<double> total_of(const std::vector<Reward::Part>& parts) {
+  std::optional<double> total;
+  for (const auto& part : parts) {
+    if (part.score.value) total = total.value_or(0.0) + part.weight * *part.score.value;
+  }
+  return total;
+}
+
+std::vector<Score> ask(const NamedReward& reward, const Group& group) {
+  std::vector<Score> scores;
+  try {
+    scores = reward.fn(group.prompt, group.rollouts);
+  } catch (const std::runtime_error& e) {
+    throw std::runtime_error(fmt::format("prompt {}, reward '{}': {}", group.prompt.id, reward.name, e.what()));
+  }
+  if (scores.size() != group.rollouts.size()) {
+    throw std::logic_error(fmt::format("reward '{}' returned {} scores for {} completions", reward.name, scores.size(),
+                                       group.rollouts.size()));
+  }
+  return scores;
+}
+
+std::vector<Reward> score_group(const Group& group, const std::vector<NamedReward>& rewards) {
+  std::vector<Reward> result(group.rollouts.size());
+  for (const auto& reward : rewards) {
+    auto scores = ask(reward, group);
+    for (size_t g = 0; g < scores.size(); ++g) {
+      result[g].parts.push_back({reward.name, reward.weight, std::move(scores[g])});
+    }
+  }
+  for (auto& reward : result) reward.total = total_of(reward.parts);
+  return result;
+}
+
+Group take_group(const Prompt& prompt, std::span<Rollout> rollouts) {
+  for (const auto& rollout : rollouts) {
+    if (rollout.prompt_id != prompt.id) {
+      throw std::invalid_argument(fmt::format(
+          "score: a completion of prompt {} stands where those of prompt {} belong; keep the order of the prompts",
+          rollout.prompt_id, prompt.id));
+    }
+  }
+  return {prompt, {std::move_iterator(rollouts.begin()), std::move_iterator(rollouts.end())}, {}};
+}
+
+std::vector<Group> make_groups(const std::vector<Prompt>& prompts, std::vector<Rollout> rollouts) {
+  if (prompts.empty() ? !rollouts.empty() : rollouts.size() % prompts.size() != 0) {
+    throw std::invalid_argument(
+        fmt::format("score: {} completions for {} prompts; every prompt needs as many as the others", rollouts.size(),
+                    prompts.size()));
+  }
+  const size_t per_prompt = prompts.empty() ? 0 : rollouts.size() / prompts.size();
+  std::vector<Group> groups;
+  groups.reserve(prompts.size());
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    groups.push_back(take_group(prompts[p], std::span(rollouts).subspan(p * per_prompt, per_prompt)));
+  }
+  return groups;
+}
+
+}  // namespace
+
+std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout> rollouts,
+                         const std::vector<NamedReward>& rewards, int threads) {
+  auto groups = make_groups(prompts, std::move(rollouts));
+  for_each_index(groups.size(), threads, [&](size_t p) { groups[p].rewards = score_group(groups[p], rewards); });
+  return groups;
+}
+
+}  // namespace hone

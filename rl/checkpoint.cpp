@@ -1,0 +1,94 @@
+#include "rl/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "models/atomic_file.h"
+
+namespace hone {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::array kSideFiles{"tokenizer_config.json", "generation_config.json", "special_tokens_map.json",
+                                "chat_template.jinja"};
+
+std::optional<std::string> token_of(const Tokenizer& tokenizer, std::optional<int64_t> id) {
+  if (!id) return std::nullopt;
+  return std::string(tokenizer.id_to_token(static_cast<int32_t>(*id)));
+}
+
+}  // namespace
+
+Model load_model(const fs::path& folder) {
+  const fs::path dir = !fs::exists(folder / "config.json") && fs::exists(folder / "final" / "config.json") ? folder / "final" : folder;
+  if (!fs::exists(dir / "config.json")) {
+    throw std::runtime_error(fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", folder.string()));
+  }
+  Model model{Policy::load(dir), Tokenizer::from_file(dir / "tokenizer.json"), {}};
+  for (const char* name : kSideFiles) {
+    if (fs::exists(dir / name)) model.side_files[name] = read_file(dir / name);
+  }
+  return model;
+}
+
+std::map<std::string, std::string> make_side_files(const ModelConfig& config, const Tokenizer& tokenizer) {
+  nlohmann::json tok{{"tokenizer_class", "PreTrainedTokenizerFast"},
+                     {"clean_up_tokenization_spaces", false},
+                     {"model_max_length", config.max_position_embeddings}};
+  nlohmann::json gen{{"do_sample", true}, {"temperature", 1.0}, {"top_k", 0}, {"top_p", 1.0}, {"eos_token_id", config.eos_token_id}};
+  if (!config.eos_token_id.empty()) tok["eos_token"] = token_of(tokenizer, config.eos_token_id[0]).value();
+  if (const auto pad = token_of(tokenizer, config.pad_token_id)) {
+    tok["pad_token"] = *pad;
+    gen["pad_token_id"] = *config.pad_token_id;
+  }
+  return {{"tokenizer_config.json", tok.dump(2) + "\n"}, {"generation_config.json", gen.dump(2) + "\n"}};
+}
+
+void write_model(const Model& model, const fs::path& folder) {
+  model.policy->save(folder);
+  write_file_atomic(folder / "tokenizer.json", model.tokenizer.json());
+  for (const auto& [name, text] : model.side_files) write_file_atomic(folder / name, text);
+}
+
+void save_model(const Model& model, const fs::path& folder) {
+  AtomicDirectory directory(folder);
+  write_model(model, directory.temporary());
+  directory.commit();
+}
+
+void save_checkpoint(const fs::path& stage_dir, const Model& model, const Optimizer& optimizer, const Policy* reference,
+                     const TrainerState& state) {
+  AtomicDirectory directory(stage_dir / "checkpoints" / fmt::format("step-{:06}", state.step));
+  const fs::path trainer = directory.temporary() / "trainer";
+  write_model(model, directory.temporary());
+  fs::create_directories(trainer);
+  optimizer.save(trainer / "optimizer.safetensors");
+  if (reference) {
+    fs::create_directories(trainer / "reference");
+    reference->save(trainer / "reference");
+  }
+  const nlohmann::json json{{"step", state.step}, {"num_tokens", state.num_tokens}};
+  write_file_atomic(trainer / "state.json", json.dump(2) + "\n");
+  directory.commit();
+}
+
+std::optional<Checkpoint> latest_checkpoint(const fs::path& stage_dir) {
+  const fs::path folder = stage_dir / "checkpoints";
+  remove_stale_temporaries(folder);
+  if (!fs::exists(folder)) return std::nullopt;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("step-")) found.push_back(entry.path());
+  }
+  if (found.empty()) return std::nullopt;
+  const fs::path newest = *std::max_element(found.begin(), found.end());
+  const auto json = nlohmann::json::parse(read_file(newest / "trainer" / "state.json"));
+  return Checkpoint{newest, {json.at("step").get<int64_t>(), json.at("num_tokens").get<int64_t>()}};
+}
+
+}  // namespace hone

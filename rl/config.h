@@ -1,0 +1,211 @@
+// Every option of a recipe, once: name, default, range, help. The YAML reader, `--set`, `--dry-run`, the stored
+// recipe and Python all walk these `visit` members; nobody repeats a default.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace hone {
+
+/// What a number may be; checked when the recipe is read.
+struct Range {
+  double low = -1e300, high = 1e300;
+};
+/// The words a string option may take; empty means any text.
+using Words = std::vector<std::string>;
+
+inline constexpr Range kPositive{1e-300, 1e300}, kNonNegative{0, 1e300}, kUnit{0, 1}, kCount{0, 9e15}, kAtLeastOne{1, 9e15};
+
+/// Shared by every stage that updates weights.
+struct OptimConfig {
+  std::string optimizer = "adamw";
+  double learning_rate = 1e-6;
+  double muon_learning_rate = 0.02;
+  double adam_beta1 = 0.9, adam_beta2 = 0.95, adam_epsilon = 1e-8;
+  double weight_decay = 0.0;
+  double max_grad_norm = 1.0;
+  std::string lr_scheduler_type = "constant";
+  int64_t warmup_steps = 0;
+  double lr_decay_start = 0.5;
+  double lr_min_ratio = 0.05;
+  int64_t max_steps = 100;
+  int64_t save_steps = 0;
+  int64_t micro_batch_tokens = 8192;
+  double router_bias_update_rate = 0.0;
+  double router_aux_loss_alpha = 0.0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("optimizer", optimizer, Words{"adamw", "muon"}, "adamw; muon = orthogonalised momentum on the matrices, AdamW on the rest");
+    v("learning_rate", learning_rate, kNonNegative, "peak learning rate of AdamW");
+    v("muon_learning_rate", muon_learning_rate, kNonNegative, "peak learning rate of Muon's matrices");
+    v("adam_beta1", adam_beta1, kUnit, "first moment decay");
+    v("adam_beta2", adam_beta2, kUnit, "second moment decay");
+    v("adam_epsilon", adam_epsilon, kPositive, "added to the root of the second moment");
+    v("weight_decay", weight_decay, kNonNegative, "decoupled weight decay on matrices");
+    v("max_grad_norm", max_grad_norm, kNonNegative, "global gradient norm is clipped to this; 0 switches it off");
+    v("lr_scheduler_type", lr_scheduler_type, Words{"constant", "linear", "cosine", "warmup_stable_decay"}, "shape after the warm-up");
+    v("warmup_steps", warmup_steps, kCount, "linear warm-up");
+    v("lr_decay_start", lr_decay_start, kUnit, "warmup_stable_decay: share of max_steps after which the rate falls linearly");
+    v("lr_min_ratio", lr_min_ratio, kUnit, "final rate as a share of the peak (linear, cosine, warmup_stable_decay)");
+    v("max_steps", max_steps, kCount, "optimizer steps of this stage");
+    v("save_steps", save_steps, kCount, "steps between resumable checkpoints; 0: only at the end");
+    v("micro_batch_tokens", micro_batch_tokens, kAtLeastOne, "tokens that pass forward and backward at once");
+    v("router_bias_update_rate", router_bias_update_rate, kNonNegative, "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
+    v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative, "alpha of DeepSeek-V3's sequence-wise balance loss");
+  }
+};
+
+/// kind: base. Random weights, a corpus made by a task.
+struct BaseConfig {
+  std::string task = "countdown";
+  nlohmann::json model_config = nlohmann::json::object();
+  double initializer_range = 0.02;
+  int64_t tokens_per_step = 1024;
+  int64_t max_tries = 16;
+  double guided_fraction = 0.35;
+  OptimConfig optim;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("task", task, Words{}, "the task that makes the vocabulary, the corpus and the problems");
+    v("model_config", model_config, "the fields of config.json");
+    v("initializer_range", initializer_range, kPositive, "standard deviation of the random weights");
+    v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole documents of similar length");
+    v("max_tries", max_tries, Range{1, 64}, "longest search document, in tries");
+    v("guided_fraction", guided_fraction, kUnit, "share of tries whose second step is the one closest to the target");
+    optim.visit(v);
+  }
+};
+
+/// kind: sft. Cross-entropy on rows of prompt + completion (or text).
+struct SftConfig {
+  std::string model, data;
+  bool completion_only_loss = true;
+  int64_t tokens_per_step = 4096;
+  int64_t max_length = 4096;
+  OptimConfig optim;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows, or ${stage}/file");
+    v("completion_only_loss", completion_only_loss, "the prompt's tokens carry no loss");
+    v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole rows of similar length");
+    v("max_length", max_length, kAtLeastOne, "longer rows are refused");
+    optim.visit(v);
+  }
+};
+
+/// What a completion is drawn from; shared by rl, eval and the generate verb.
+struct SamplingConfig {
+  double temperature = 1.0;
+  int64_t top_k = 0;
+  double top_p = 1.0;
+  int64_t max_completion_length = 256;
+  int64_t min_completion_length = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("temperature", temperature, kNonNegative, "logits are divided by this first; 0 takes the largest logit");
+    v("top_k", top_k, kCount, "keep the k most likely tokens; 0: off");
+    v("top_p", top_p, Range{1e-6, 1}, "keep the smallest set of tokens whose probability reaches p; 1: off");
+    v("max_completion_length", max_completion_length, kAtLeastOne, "tokens of a completion, the end token included");
+    v("min_completion_length", min_completion_length, kCount, "the end token is not drawn before this length");
+  }
+};
+
+/// kind: rl. GRPO.
+struct RlConfig {
+  std::string model, data;
+  std::vector<std::string> reward_funcs = {};
+  std::vector<double> reward_weights = {};
+  int64_t prompts_per_step = 16;
+  int64_t num_generations = 16;
+  int64_t steps_per_generation = 1;
+  int64_t num_iterations = 1;
+  std::string loss_type = "dapo";
+  double epsilon = 0.2, epsilon_high = 0.2;
+  double beta = 0.0;
+  std::string kl_estimator = "k3";
+  int64_t ref_model_sync_steps = 0;
+  std::string scale_rewards = "group";
+  bool sample_std = false;
+  double advantage_epsilon = 1e-6;
+  bool mask_truncated_completions = false;
+  bool shuffle_rewards = false;
+  std::vector<std::string> reflection_words = {};
+  double max_logprob_gap = 1e-4;
+  SamplingConfig sampling;
+  OptimConfig optim;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows, or ${stage}/file");
+    v("reward_funcs", reward_funcs, "rewards by name");
+    v("reward_weights", reward_weights, "one weight each; empty: 1");
+    v("prompts_per_step", prompts_per_step, kAtLeastOne, "prompts of one optimizer step");
+    v("num_generations", num_generations, kAtLeastOne, "completions of a prompt: its group, G");
+    v("steps_per_generation", steps_per_generation, kAtLeastOne, "optimizer steps one rollout is used in; it samples as many times more prompts");
+    v("num_iterations", num_iterations, kAtLeastOne, "passes over one rollout");
+    v("loss_type", loss_type, Words{"grpo", "dapo", "dr_grpo", "gspo", "cispo"}, "ratio, clip and normaliser of the policy loss");
+    v("epsilon", epsilon, kNonNegative, "the ratio is clipped from below at 1 - epsilon");
+    v("epsilon_high", epsilon_high, kNonNegative, "and from above at 1 + epsilon_high");
+    v("beta", beta, kNonNegative, "weight of the KL term against the reference model; 0: no reference model");
+    v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
+    v("ref_model_sync_steps", ref_model_sync_steps, kCount, "the policy replaces the reference every so many steps; 0: never");
+    v("scale_rewards", scale_rewards, Words{"none", "group", "batch"}, "standard deviation that advantages are divided by");
+    v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");
+    v("advantage_epsilon", advantage_epsilon, kNonNegative, "added to that deviation");
+    v("mask_truncated_completions", mask_truncated_completions, "completions cut at the limit carry no loss");
+    v("shuffle_rewards", shuffle_rewards, "control: rewards are dealt at random inside a step, so that nothing can be learnt");
+    v("reflection_words", reflection_words, "counted in completions, e.g. [' wait']");
+    v("max_logprob_gap", max_logprob_gap, kNonNegative, "the run stops when sampler and trainer disagree by more, in nats");
+    sampling.visit(v);
+    optim.visit(v);
+  }
+};
+
+/// kind: eval. Samples k completions of every row and scores them.
+struct EvalConfig {
+  std::string model, data;
+  std::vector<std::string> reward_funcs = {};
+  int64_t num_generations = 8;
+  int64_t limit = 0;
+  std::vector<std::string> reflection_words = {};
+  std::string task = "";
+  SamplingConfig sampling;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows, or ${stage}/file");
+    v("reward_funcs", reward_funcs, "the first decides what is correct");
+    v("num_generations", num_generations, kAtLeastOne, "completions of a row");
+    v("limit", limit, kCount, "rows to use; 0: all");
+    v("reflection_words", reflection_words, "counted in completions, e.g. [' wait']");
+    v("task", task, Words{}, "the task whose diagnosis is wanted as well");
+    sampling.visit(v);
+  }
+};
+
+struct StageConfig {
+  std::string name;
+  std::string kind;
+  std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
+  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig> options;
+};
+
+struct Recipe {
+  std::string name;
+  uint64_t seed = 1;
+  std::vector<StageConfig> stages;
+};
+
+}  // namespace hone

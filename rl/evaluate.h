@@ -1,0 +1,30 @@
+// Samples k completions of every row of a data set and scores them: pass@1 with its interval, pass@k, maj@k, lengths.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "rewards/group.h"
+#include "rl/checkpoint.h"
+#include "rl/config.h"
+#include "rl/task.h"
+
+namespace hone {
+
+struct Evaluation {
+  std::vector<Group> groups;
+  std::map<std::string, double> metrics;  ///< eval_* of rl/metrics.h; with a task its diagnosis as eval_NAME
+};
+
+/// Prompts of a data file under the model's tokenizer.
+std::vector<Prompt> load_prompts(const std::string& file, const Tokenizer& tokenizer);
+
+/// The random key of a completion is (seed, eval, 0, row number or the row's own id, sample, position). `task` may be null.
+Evaluation evaluate(const Model& model, const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards,
+                    const EvalConfig& config, uint64_t seed, const Task* task, int threads);
+
+/// The sampler's options of a recipe's.
+struct SamplingOptions sampling_options(const SamplingConfig& config);
+
+}  // namespace hone

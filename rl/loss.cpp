@@ -1,0 +1,63 @@
+#include "rl/loss.h"
+
+#include <stdexcept>
+
+#include <ATen/ATen.h>
+
+namespace hone {
+namespace {
+
+// The mean of x over each sequence, at every token of it.
+at::Tensor sequence_mean(const at::Tensor& x, const at::Tensor& sequence, int64_t num_sequences) {
+  const at::Tensor zero = at::zeros({num_sequences}, x.options().requires_grad(false));
+  const at::Tensor sum = zero.index_add(0, sequence, x);
+  const at::Tensor count = zero.index_add(0, sequence, at::ones_like(x));
+  return (sum / count).index_select(0, sequence);
+}
+
+at::Tensor kl_estimate(KlEstimator kind, const at::Tensor& d) {
+  switch (kind) {
+    case KlEstimator::kK1: return -d;
+    case KlEstimator::kK2: return d * d / 2;
+    case KlEstimator::kK3: return d.exp() - d - 1;
+  }
+  throw std::invalid_argument("unknown KL estimator");
+}
+
+}  // namespace
+
+LossSpec loss_spec(const RlConfig& c) {
+  LossSpec spec{.epsilon = c.epsilon, .epsilon_high = c.epsilon_high, .beta = c.beta};
+  if (c.loss_type == "grpo") spec.normaliser = Normaliser::kSequenceMean;
+  else if (c.loss_type == "dapo") spec.normaliser = Normaliser::kTokenMean;
+  else if (c.loss_type == "dr_grpo") spec.normaliser = Normaliser::kMaxLength;
+  else if (c.loss_type == "gspo") spec.normaliser = Normaliser::kSequenceMean, spec.ratio = Ratio::kSequence;
+  else if (c.loss_type == "cispo") spec.normaliser = Normaliser::kTokenMean, spec.clip = Clip::kDetached;
+  else throw std::invalid_argument("loss_type '" + c.loss_type + "' is none of grpo, dapo, dr_grpo, gspo, cispo");
+  if (c.kl_estimator == "k1") spec.kl = KlEstimator::kK1;
+  else if (c.kl_estimator == "k2") spec.kl = KlEstimator::kK2;
+  else if (c.kl_estimator == "k3") spec.kl = KlEstimator::kK3;
+  else throw std::invalid_argument("kl_estimator '" + c.kl_estimator + "' is none of k1, k2, k3");
+  return spec;
+}
+
+LossOutput policy_loss(const LossSpec& spec, const LossInput& in) {
+  at::Tensor log_ratio = in.policy_logprobs - in.sampler_logprobs;
+  if (spec.ratio == Ratio::kSequence) log_ratio = sequence_mean(log_ratio, in.sequence, in.num_sequences);
+  const at::Tensor ratio = log_ratio.exp();
+  const at::Tensor clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.epsilon_high);
+  const at::Tensor plain = ratio * in.advantages, bounded = clipped * in.advantages;
+  at::Tensor per_token = spec.clip == Clip::kPessimistic ? -at::minimum(plain, bounded)
+                                                         : -clipped.detach() * in.advantages * in.policy_logprobs;
+  LossOutput out;
+  out.clipped = (spec.clip == Clip::kPessimistic ? bounded < plain : clipped != ratio).sum().item<double>();
+  if (in.ref_logprobs.defined()) {
+    const at::Tensor kl = kl_estimate(spec.kl, in.ref_logprobs - in.policy_logprobs);
+    out.kl = kl.sum().item<double>();
+    per_token = per_token + spec.beta * kl;
+  }
+  out.loss = (per_token * in.weights).sum();
+  return out;
+}
+
+}  // namespace hone

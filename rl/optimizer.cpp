@@ -1,0 +1,186 @@
+#include "rl/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include "models/kernels/cpu.h"
+#include "models/safetensors.h"
+
+namespace hone {
+namespace {
+
+constexpr float kMuonMomentum = 0.95f;
+
+float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
+
+std::string state_name(const Parameter& p, const char* what) { return p.names[0] + "#" + what; }
+
+// x -> a x + (b A + c A A) x with A = x x^T, for every matrix at once; rows <= columns.
+void newton_schulz(float* x, int64_t count, int64_t r, int64_t c) {
+  std::vector<float> gram(static_cast<size_t>(count * r * r)), poly(gram.size()), next(static_cast<size_t>(count * r * c));
+  std::vector<cpu::Gemm> products(static_cast<size_t>(count));
+  for (int step = 0; step < 5; ++step) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float* m = x + i * r * c;
+      products[static_cast<size_t>(i)] = {.a = m, .a_row = c, .b = m, .b_row = 1, .b_col = c, .c = gram.data() + i * r * r,
+                                          .c_row = r, .m = r, .n = r, .k = c};
+    }
+    cpu::gemm(products);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* g = gram.data() + i * r * r;
+      products[static_cast<size_t>(i)] = {.a = g, .a_row = r, .b = g, .b_row = r, .c = poly.data() + i * r * r, .c_row = r,
+                                          .m = r, .n = r, .k = r};
+    }
+    cpu::gemm(products);
+    for (size_t i = 0; i < gram.size(); ++i) poly[i] = -4.7750f * gram[i] + 2.0315f * poly[i];
+    for (int64_t i = 0; i < count; ++i) {
+      products[static_cast<size_t>(i)] = {.a = poly.data() + i * r * r, .a_row = r, .b = x + i * r * c, .b_row = c,
+                                          .c = next.data() + i * r * c, .c_row = c, .m = r, .n = c, .k = r};
+    }
+    cpu::gemm(products);
+    for (size_t i = 0; i < next.size(); ++i) x[i] = 3.4445f * x[i] + next[i];
+  }
+}
+
+void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+  }
+}
+
+}  // namespace
+
+void orthogonalise(float* matrices, int64_t count, int64_t rows, int64_t columns) {
+  const int64_t size = rows * columns, r = std::min(rows, columns), c = std::max(rows, columns);
+  std::vector<float> x(static_cast<size_t>(count * size));
+  for (int64_t i = 0; i < count; ++i) {
+    float* m = x.data() + i * size;
+    if (rows <= columns) std::copy_n(matrices + i * size, size, m);
+    else transpose(matrices + i * size, rows, columns, m);
+    double squares = 0;
+    for (int64_t j = 0; j < size; ++j) squares += static_cast<double>(m[j]) * m[j];
+    const auto inverse = static_cast<float>(1 / (std::sqrt(squares) + 1e-7));
+    for (int64_t j = 0; j < size; ++j) m[j] *= inverse;
+  }
+  newton_schulz(x.data(), count, r, c);
+  for (int64_t i = 0; i < count; ++i) {
+    if (rows <= columns) std::copy_n(x.data() + i * size, size, matrices + i * size);
+    else transpose(x.data() + i * size, columns, rows, matrices + i * size);
+  }
+}
+
+Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config) : config_(config) {
+  for (const Parameter& p : parameters.all()) {
+    if (!p.trainable()) continue;
+    const bool muon = config.optimizer == "muon" && p.kind == ParameterKind::kMatrix;
+    states_.push_back({&p, muon, at::zeros_like(p.tensor.detach()), muon ? at::Tensor() : at::zeros_like(p.tensor.detach())});
+  }
+}
+
+double Optimizer::gradient_norm() const {
+  double squares = 0;
+  for (const State& s : states_) {
+    const at::Tensor& g = s.parameter->tensor.grad();
+    if (!g.defined()) continue;
+    double own = 0;
+    const float* values = g.const_data_ptr<float>();
+    for (int64_t i = 0; i < g.numel(); ++i) own += static_cast<double>(values[i]) * values[i];
+    if (!std::isfinite(own)) {
+      throw std::runtime_error(fmt::format("the gradient of {} is not finite; lower the learning rate, or look for the "
+                                           "first bad value with `hone inspect`", s.parameter->names[0]));
+    }
+    squares += own;
+  }
+  return std::sqrt(squares);
+}
+
+double Optimizer::step(double rate_factor) {
+  at::NoGradGuard no_grad;
+  const double norm = gradient_norm();
+  const bool clip = config_.max_grad_norm > 0 && norm > config_.max_grad_norm;
+  const auto grad_scale = static_cast<float>(clip ? config_.max_grad_norm / norm : 1.0);
+  ++steps_;
+  for (State& s : states_) {
+    if (!s.muon && s.parameter->tensor.grad().defined()) adamw_step(s, config_.learning_rate * rate_factor, grad_scale);
+  }
+  muon_steps(config_.muon_learning_rate * rate_factor, grad_scale);
+  for (State& s : states_) {
+    s.parameter->tensor.unsafeGetTensorImpl()->bump_version();  // the kernels wrote past autograd: packed copies are stale
+    s.parameter->tensor.mutable_grad().reset();
+  }
+  return norm;
+}
+
+void Optimizer::adamw_step(State& s, double rate, float grad_scale) const {
+  const bool decays = s.parameter->kind == ParameterKind::kMatrix || s.parameter->kind == ParameterKind::kEmbedding;
+  const auto t = static_cast<double>(steps_);
+  const cpu::AdamW options{.learning_rate = static_cast<float>(rate),
+                           .beta1 = static_cast<float>(config_.adam_beta1),
+                           .beta2 = static_cast<float>(config_.adam_beta2),
+                           .epsilon = static_cast<float>(config_.adam_epsilon),
+                           .weight_decay = decays ? static_cast<float>(config_.weight_decay) : 0.f,
+                           .correction1 = static_cast<float>(1 - std::pow(config_.adam_beta1, t)),
+                           .correction2 = static_cast<float>(1 - std::pow(config_.adam_beta2, t)),
+                           .grad_scale = grad_scale};
+  const at::Tensor& w = s.parameter->tensor;
+  const at::Tensor grad = w.grad().contiguous();
+  cpu::adamw(options, data(w), data(grad), data(s.first), data(s.second), w.numel());
+}
+
+// momentum m = 0.95 m + g; w -= rate * sqrt(max(1, rows/columns)) * orthogonal(g + 0.95 m)
+void Optimizer::muon_steps(double rate, float grad_scale) {
+  for (State& s : states_) {
+    if (!s.muon || !s.parameter->tensor.grad().defined()) continue;
+    const at::Tensor& w = s.parameter->tensor;
+    const at::Tensor grad = w.grad().contiguous();
+    const int64_t rows = w.size(-2), columns = w.size(-1), n = w.numel();
+    std::vector<float> update(static_cast<size_t>(n));
+    float *m = data(s.first), *g = data(grad);
+    for (int64_t i = 0; i < n; ++i) {
+      m[i] = kMuonMomentum * m[i] + grad_scale * g[i];
+      update[static_cast<size_t>(i)] = grad_scale * g[i] + kMuonMomentum * m[i];
+    }
+    orthogonalise(update.data(), n / (rows * columns), rows, columns);
+    const double shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(columns)));
+    const auto scale = static_cast<float>(rate * shape), decay = static_cast<float>(rate * config_.weight_decay);
+    for (int64_t i = 0; i < n; ++i) data(w)[i] -= decay * data(w)[i] + scale * update[static_cast<size_t>(i)];
+  }
+}
+
+void Optimizer::save(const std::filesystem::path& file) const {
+  std::vector<TensorInfo> tensors;
+  auto put = [&](const std::string& name, const at::Tensor& t) {
+    tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(t.const_data_ptr()), t.nbytes()});
+  };
+  for (const State& s : states_) {
+    put(state_name(*s.parameter, "first"), s.first);
+    if (s.second.defined()) put(state_name(*s.parameter, "second"), s.second);
+  }
+  write_safetensors(file, tensors, {{"format", "pt"}, {"steps", std::to_string(steps_)}});
+}
+
+void Optimizer::load(const std::filesystem::path& file) {
+  const SafetensorsFile saved = SafetensorsFile::open(file);
+  auto get = [&](const std::string& name, const at::Tensor& t) {
+    const TensorInfo* info = saved.find(name);
+    if (!info || info->shape != t.sizes().vec() || info->dtype != "F32") {
+      throw std::runtime_error(fmt::format("{}: optimizer state {} is missing or of another shape; the checkpoint belongs to "
+                                           "another recipe", file.string(), name));
+    }
+    std::memcpy(data(t), info->data, info->num_bytes);
+  };
+  for (State& s : states_) {
+    get(state_name(*s.parameter, "first"), s.first);
+    if (s.second.defined()) get(state_name(*s.parameter, "second"), s.second);
+  }
+  steps_ = std::stoll(saved.metadata().at("steps"));
+}
+
+}  // namespace hone

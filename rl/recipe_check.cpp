@@ -1,0 +1,190 @@
+// Conflicts between the keys of a recipe, and where its ${stage} references lead.
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <set>
+#include <stdexcept>
+
+#include <fmt/core.h>
+
+#include "rl/recipe.h"
+#include "rl/suggest.h"
+
+namespace hone {
+namespace {
+
+using Names = std::vector<std::string>;
+
+bool contains(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// ---- ${stage} -------------------------------------------------------------------------------------------------------
+
+/// `${stage}` or `${stage}/file`.
+struct StageRef {
+  std::string stage, file;
+};
+
+/// Empty when the value names no stage; throws std::invalid_argument for a `${` in any other form.
+std::optional<StageRef> stage_ref(const std::string& value) {
+  const size_t open = value.find("${"), close = value.find('}');
+  if (open == std::string::npos) return {};
+  const bool ends_well = close != std::string::npos && (close + 1 == value.size() || value[close + 1] == '/');
+  if (open != 0 || !ends_well || value.find("${", 2) != std::string::npos || close == 2) {
+    throw std::invalid_argument(
+        fmt::format("'{}' is neither a path nor of the form ${{stage}} or ${{stage}}/file", value));
+  }
+  return StageRef{value.substr(2, close - 2), close + 1 == value.size() ? "" : value.substr(close + 2)};
+}
+
+// ---- conflicts ------------------------------------------------------------------------------------------------------
+
+/// Adds the conflicts of one stage to `conflicts`.
+class StageChecker {
+ public:
+  StageChecker(const Recipe& recipe, size_t index, Names& conflicts)
+      : recipe_(recipe), index_(index), stage_(recipe.stages[index]), conflicts_(conflicts) {}
+
+  void check() {
+    std::visit([this](const auto& options) { check_options(options); }, stage_.options);
+  }
+
+ private:
+  void require(bool sound, const std::string& sentence) {
+    if (!sound) conflicts_.push_back(fmt::format("stage '{}': {}", stage_.name, sentence));
+  }
+
+  void check_options(const BaseConfig& o) {
+    require(!o.task.empty(), "task is missing");
+    require(!o.model_config.empty(), "model_config is missing; it holds the fields of config.json");
+    check_optim(o.optim);
+  }
+  void check_options(const SftConfig& o) {
+    check_sources(o.model, o.data);
+    check_optim(o.optim);
+  }
+  void check_options(const RlConfig& o) {
+    check_sources(o.model, o.data);
+    check_rewards(o.reward_funcs);
+    check_weights(o);
+    check_sampling(o.sampling);
+    check_optim(o.optim);
+    require(o.num_generations > 1,
+            "num_generations is 1, but an advantage compares the completions of a prompt; use 2 or more");
+    require(o.sampling.temperature > 0,
+            "temperature is 0, so that the completions of a prompt are all the same; use e.g. 1");
+    require(o.ref_model_sync_steps == 0 || o.beta > 0,
+            "ref_model_sync_steps is set, but with beta 0 there is no reference model; set beta or leave it out");
+  }
+  void check_options(const EvalConfig& o) {
+    check_sources(o.model, o.data);
+    check_rewards(o.reward_funcs);
+    check_sampling(o.sampling);
+  }
+
+  void check_optim(const OptimConfig& o) {
+    require(o.adam_beta1 < 1 && o.adam_beta2 < 1, "adam_beta1 and adam_beta2 must be below 1");
+  }
+  void check_sampling(const SamplingConfig& s) {
+    require(s.min_completion_length <= s.max_completion_length,
+            fmt::format("min_completion_length {} is above max_completion_length {}", s.min_completion_length,
+                        s.max_completion_length));
+  }
+  void check_rewards(const Names& rewards) {
+    require(!rewards.empty(), "reward_funcs is missing; name at least one, e.g. [countdown]");
+    require(std::set<std::string>(rewards.begin(), rewards.end()).size() == rewards.size(),
+            "reward_funcs names a reward twice; give it one larger weight instead");
+  }
+  void check_weights(const RlConfig& o) {
+    if (o.reward_weights.empty()) return;
+    require(o.reward_weights.size() == o.reward_funcs.size(),
+            fmt::format("reward_weights has {} numbers and reward_funcs {} names; give one weight each, or none",
+                        o.reward_weights.size(), o.reward_funcs.size()));
+    require(std::any_of(o.reward_weights.begin(), o.reward_weights.end(), [](double w) { return w != 0; }),
+            "reward_weights are all 0, so that no reward counts");
+  }
+
+  void check_sources(const std::string& model, const std::string& data) {
+    check_source("model", model, {"base", "sft", "rl"}, /*wants_file=*/false);
+    check_source("data", data, {"base"}, /*wants_file=*/true);
+  }
+  void check_source(const std::string& key, const std::string& value, const Names& makers, bool wants_file) {
+    if (value.empty()) return require(false, key + " is missing; it is a path or ${stage}");
+    try {
+      if (const auto ref = stage_ref(value)) check_ref(key, value, *ref, makers, wants_file);
+    } catch (const std::invalid_argument& e) {
+      require(false, key + ": " + e.what());
+    }
+  }
+  void check_ref(const std::string& key, const std::string& value, const StageRef& ref, const Names& makers,
+                 bool wants_file) {
+    const StageConfig* maker = find_earlier(key, value, ref.stage);
+    if (!maker) return;
+    require(contains(makers, maker->kind),
+            fmt::format("{} is {}, but a stage of kind {} makes no {}", key, value, maker->kind, key));
+    require(wants_file == !ref.file.empty(), fmt::format("{} is {}, but must be of the form {}", key, value,
+                                                         wants_file ? "${stage}/file.jsonl" : "${stage}"));
+  }
+  const StageConfig* find_earlier(const std::string& key, const std::string& value, const std::string& name) {
+    Names earlier;
+    for (size_t i = 0; i < recipe_.stages.size(); ++i) {
+      const auto& stage = recipe_.stages[i];
+      if (stage.name == name && i < index_) return &stage;
+      if (stage.name == name) {
+        require(false, fmt::format("{} is {}, but stage '{}' does not come before this one", key, value, name));
+        return nullptr;
+      }
+      if (i < index_) earlier.push_back(stage.name);
+    }
+    const std::string hint = earlier.empty() ? "no stage comes before this one" : did_you_mean(name, earlier);
+    require(false, fmt::format("{} is {}, but the recipe has no stage '{}'; {}", key, value, name, hint));
+    return nullptr;
+  }
+
+  const Recipe& recipe_;
+  size_t index_;
+  const StageConfig& stage_;
+  Names& conflicts_;
+};
+
+/// Names become folders, so nothing that could leave the run directory.
+bool is_sound_name(const std::string& name) {
+  const auto sound = [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.' || c == '-'; };
+  return !name.empty() && name.size() <= 100 && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), sound);
+}
+
+void check_name(const char* what, const std::string& name, Names& conflicts) {
+  if (is_sound_name(name)) return;
+  conflicts.push_back(fmt::format(
+      "the name of {}, '{}', must be of A-Z a-z 0-9 _ . - (100 at most) and begin with none of . -", what, name));
+}
+
+}  // namespace
+
+std::vector<std::string> validate(const Recipe& recipe) {
+  Names conflicts;
+  check_name("the recipe", recipe.name, conflicts);
+  if (recipe.stages.empty()) conflicts.emplace_back("the recipe has no stages; list at least one under 'stages:'");
+  std::set<std::string> seen;
+  for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    const auto& name = recipe.stages[i].name;
+    check_name("a stage", name, conflicts);
+    if (!seen.insert(name).second) conflicts.push_back(fmt::format("two stages have the name '{}'", name));
+    StageChecker(recipe, i, conflicts).check();
+  }
+  return conflicts;
+}
+
+std::filesystem::path resolve_path(const std::string& value, const std::filesystem::path& recipe_dir,
+                                   const std::filesystem::path& run_dir) {
+  if (const auto ref = stage_ref(value)) {
+    const auto stage = run_dir / "stages" / ref->stage;
+    return ref->file.empty() ? stage / "final" : stage / "data" / ref->file;
+  }
+  const std::filesystem::path beside_recipe = recipe_dir / value;  // an absolute value stands alone
+  return std::filesystem::exists(beside_recipe) ? beside_recipe : std::filesystem::path(value);
+}
+
+}  // namespace hone

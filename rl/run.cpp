@@ -1,0 +1,195 @@
+#include "rl/run.h"
+
+#include <algorithm>
+#include <fstream>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "models/atomic_file.h"
+#include "rewards/rewards.h"
+#include "rl/evaluate.h"
+#include "rl/metrics.h"
+#include "rl/recipe.h"
+#include "rl/report.h"
+#include "rl/run_lock.h"
+#include "rl/sft.h"
+#include "rl/trainer.h"
+#include "rollout/engine.h"
+#include "rollout/random.h"
+
+namespace hone {
+namespace fs = std::filesystem;
+namespace {
+
+const Task& task_named(const std::string& name, const Tasks& tasks) {
+  const auto found = tasks.find(name);
+  if (found != tasks.end()) return found->second;
+  std::vector<std::string> known;
+  for (const auto& [key, task] : tasks) known.push_back(key);
+  throw std::invalid_argument(fmt::format("task '{}' is unknown; the tasks are: {}", name, fmt::join(known, ", ")));
+}
+
+// A gate may leave out the eval_ of its metric.
+std::optional<double> gate_value(const Metrics& metrics, const std::string& name) {
+  for (const std::string& key : {name, "eval_" + name}) {
+    if (const auto found = metrics.find(key); found != metrics.end()) return found->second;
+  }
+  return std::nullopt;
+}
+
+class Run {
+ public:
+  Run(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out)
+      : recipe_(recipe), options_(options), tasks_(tasks), lock_((check_directory(), options.run_dir)),
+        store_(open_store()), progress_(out, options.progress) {}
+
+  void all() {
+    bool repeat = false;
+    for (const StageConfig& stage : recipe_.stages) {
+      repeat = repeat || options_.from == stage.name;
+      const fs::path dir = stage_dir(stage.name);
+      if (repeat) fs::remove_all(dir);
+      const fs::path done = dir / "metrics.json";
+      Metrics metrics;
+      if (fs::exists(done)) {
+        metrics = nlohmann::json::parse(read_file(done)).get<Metrics>();
+        note(fmt::format("{}: done already", stage.name));
+      } else {
+        metrics = run_stage(stage, dir);
+        store_->flush();
+        write_file_atomic(done, nlohmann::json(metrics).dump(2) + "\n");
+      }
+      check_gates(stage, metrics);
+      if (options_.until == stage.name) break;
+    }
+    report();
+  }
+
+ private:
+  fs::path stage_dir(const std::string& name) const { return options_.run_dir / "stages" / name; }
+  fs::path path_of(const std::string& value) const { return resolve_path(value, options_.recipe_dir, options_.run_dir); }
+
+  // Everything that can be refused before anything is written.
+  void check_directory() const {
+    for (const auto& name : {options_.from, options_.until}) {
+      if (name && std::none_of(recipe_.stages.begin(), recipe_.stages.end(), [&](const auto& s) { return s.name == *name; })) {
+        throw std::invalid_argument(fmt::format("stage '{}' is not in the recipe; its stages are: {}", *name, stage_names()));
+      }
+    }
+    const fs::path recipe_file = options_.run_dir / "recipe.yaml";
+    if (!fs::exists(recipe_file)) return;
+    if (!options_.resume && !options_.from) {
+      throw std::invalid_argument(fmt::format("{} holds a run already; go on with --resume, repeat from a stage with --from "
+                                              "STAGE, or choose another --run-dir", options_.run_dir.string()));
+    }
+    if (!options_.from && read_file(recipe_file) != to_yaml(recipe_)) {
+      throw std::invalid_argument(fmt::format("{} was made by another recipe (or other --set values): compare {}; resume with "
+                                              "the same, or choose another --run-dir", options_.run_dir.string(), recipe_file.string()));
+    }
+  }
+
+  std::string stage_names() const {
+    std::vector<std::string> names;
+    for (const auto& s : recipe_.stages) names.push_back(s.name);
+    return fmt::format("{}", fmt::join(names, ", "));
+  }
+
+  std::unique_ptr<RunStore> open_store() const {
+    auto store = RunStore::open(options_.run_dir);
+    write_file_atomic(options_.run_dir / "recipe.yaml", to_yaml(recipe_));
+    return store;
+  }
+
+  Metrics run_stage(const StageConfig& stage, const fs::path& dir) {
+    const StageContext context{stage.name, dir, derive_seed(recipe_.seed, stage.name), options_.threads, *store_, progress_};
+    remove_stale_temporaries(dir);
+    return std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
+  }
+
+  Metrics run_kind(const BaseConfig& config, const StageContext& stage) {
+    return train_base(config, stage, task_named(config.task, tasks_));
+  }
+
+  Metrics run_kind(const SftConfig& config, const StageContext& stage) {
+    Model model = load_model(path_of(config.model));
+    const auto documents = load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0],
+                                          config.completion_only_loss, config.max_length);
+    return train_sft(config, stage, std::move(model), documents);
+  }
+
+  Metrics run_kind(const RlConfig& config, const StageContext& stage) {
+    Model model = load_model(path_of(config.model));
+    const auto prompts = load_prompts(path_of(config.data).string(), model.tokenizer);
+    progress_.set_accuracy(config.reward_funcs.empty() ? "" : config.reward_funcs[0]);
+    return train_rl(config, stage, std::move(model), prompts, make_rewards(config.reward_funcs, config.reward_weights));
+  }
+
+  Metrics run_kind(const EvalConfig& config, const StageContext& stage) {
+    const Model model = load_model(path_of(config.model));
+    auto prompts = load_prompts(path_of(config.data).string(), model.tokenizer);
+    if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit) prompts.resize(static_cast<size_t>(config.limit));
+    const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
+    // every evaluation of a run draws with the same key, so that two models meet the same luck
+    Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs), config,
+                            derive_seed(recipe_.seed, "eval"), task, options_.threads);
+    stage.store.remove_stage(stage.name);
+    stage.store.write({.stage = stage.name, .step = 0, .groups = std::move(e.groups), .advantages = {}, .metrics = e.metrics});
+    note(summary(stage.name, e.metrics));
+    return e.metrics;
+  }
+
+  static std::string summary(const std::string& name, const Metrics& m) {
+    auto value = [&](const char* key) { return m.count(key) ? m.at(key) : 0.0; };
+    std::string text = fmt::format("{}: pass@1 {:.3f} ({:.3f} to {:.3f})", name, value("eval_pass@1"), value("eval_pass@1_low"),
+                                   value("eval_pass@1_high"));
+    for (const auto& [key, label] : {std::pair{"eval_pass@8", "pass@8"}, {"eval_pass@16", "pass@16"}, {"eval_mean_length", "length"},
+                                     {"eval_reflections", "reflections"}, {"eval_truncated", "truncated"},
+                                     {"eval_step_arithmetic", "arithmetic"}, {"eval_verdict", "verdict"}}) {
+      if (m.count(key)) text += fmt::format(", {} {:.3g}", label, m.at(key));
+    }
+    return text;
+  }
+
+  void check_gates(const StageConfig& stage, const Metrics& metrics) {
+    for (const auto& [name, least] : stage.gates) {
+      if (least == 0) continue;
+      const auto value = gate_value(metrics, name);
+      if (!value) throw std::invalid_argument(fmt::format("stage {} has a gate on '{}', which it does not measure", stage.name, name));
+      if (*value < least) {
+        report();
+        throw std::runtime_error(fmt::format(
+            "stage {}: {} is {:.3f}, below its gate of {:.3f}: too weak for what follows; train the stage before it longer, or "
+            "switch the gate off with --set {}.gates.{}=0", stage.name, name, *value, least, stage.name, name));
+      }
+    }
+  }
+
+  void note(const std::string& line) {
+    progress_.message(line);
+    std::ofstream(options_.run_dir / "log.txt", std::ios::app) << line << '\n';
+  }
+
+  void report() {
+    store_->flush();
+    write_report(options_.run_dir, options_.run_dir / "report.html");
+    note(fmt::format("report: {}", (options_.run_dir / "report.html").string()));
+  }
+
+  const Recipe& recipe_;
+  const RunOptions& options_;
+  const Tasks& tasks_;
+  RunLock lock_;
+  std::unique_ptr<RunStore> store_;
+  Progress progress_;
+};
+
+}  // namespace
+
+void run_recipe(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out) {
+  Run(recipe, options, tasks, out).all();
+}
+
+}  // namespace hone

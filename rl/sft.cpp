@@ -1,0 +1,171 @@
+#include "rl/sft.h"
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "models/atomic_file.h"
+#include "rl/schedule.h"
+#include "rl/update.h"
+#include "rollout/engine.h"
+#include "rollout/random.h"
+
+namespace hone {
+namespace {
+
+// The loop of every stage that learns from documents.
+Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
+                        const std::function<std::vector<TokenDocument>(int64_t step)>& documents_of) {
+  Training training(stage, std::move(start), config, /*with_reference=*/false);
+  Stopwatch watch;
+  while (training.state().step < config.max_steps) {
+    const int64_t step = training.state().step;
+    const Batch batch = make_batch(documents_of(step));
+    const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
+                                .rate_factor = learning_rate_factor(config, step),
+                                .router_bias_update_rate = config.router_bias_update_rate,
+                                .router_aux_loss_alpha = config.router_aux_loss_alpha};
+    UpdateStats stats = accumulate_cross_entropy_gradient(training.policy(), batch, options);
+    apply_gradient(training.optimizer(), options, stats);
+    training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
+    Metrics metrics{{"loss", stats.loss},
+                    {"entropy", stats.entropy},
+                    {"grad_norm", stats.grad_norm},
+                    {"learning_rate", config.learning_rate * options.rate_factor}};
+    if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
+    metrics["step_time"] = metrics["time/update"] = watch.lap();
+    training.finish_step({.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)});
+    training.save_if_due();
+  }
+  return training.finish();
+}
+
+std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const std::vector<std::string>& tokens) {
+  std::vector<int32_t> ids;
+  for (const std::string& token : tokens) {
+    const auto id = tokenizer.token_to_id(token);
+    if (!id) throw std::runtime_error("the task's corpus holds '" + token + "', which its tokenizer lacks");
+    ids.push_back(*id);
+  }
+  return ids;
+}
+
+TokenDocument token_document(const Tokenizer& tokenizer, const Document& d, int32_t end_token) {
+  TokenDocument out{ids_of(tokenizer, d.prompt), static_cast<int64_t>(d.prompt.size())};
+  const auto response = ids_of(tokenizer, d.response);
+  out.tokens.insert(out.tokens.end(), response.begin(), response.end());
+  out.tokens.push_back(end_token);
+  return out;
+}
+
+Model random_model(const BaseConfig& config, const StageContext& stage, const Task& task) {
+  Tokenizer tokenizer = Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name);
+  nlohmann::json json = config.model_config;
+  json["vocab_size"] = tokenizer.vocab_size();
+  json["eos_token_id"] = tokenizer.token_to_id("<eos>").value();
+  json["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
+  const ModelConfig model_config = parse_recipe_model(json, "stage " + stage.name + ", model_config");
+  auto side_files = make_side_files(model_config, tokenizer);
+  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer), std::move(side_files)};
+}
+
+void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) {
+  std::filesystem::create_directories(file.parent_path());
+  std::string text;
+  for (const std::string& row : rows) text += row + "\n";
+  write_file_atomic(file, text);
+}
+
+// Whole documents from `draw` until `tokens` are reached.
+std::vector<TokenDocument> fill(int64_t tokens, const std::function<TokenDocument(int64_t)>& draw) {
+  std::vector<TokenDocument> documents;
+  int64_t have = 0;
+  for (int64_t i = 0; have < tokens; ++i) {
+    documents.push_back(draw(i));
+    have += static_cast<int64_t>(documents.back().tokens.size());
+  }
+  return documents;
+}
+
+}  // namespace
+
+Metrics train_base(const BaseConfig& config, const StageContext& stage, const Task& task) {
+  Model model = random_model(config, stage, task);
+  write_rows(stage.dir / "data" / "train.jsonl", task.problem_rows(/*held_out=*/false));
+  write_rows(stage.dir / "data" / "heldout.jsonl", task.problem_rows(/*held_out=*/true));
+  const Tokenizer tokenizer = model.tokenizer;
+  const int32_t end = end_tokens(model.policy->config())[0];
+  const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction};
+  return train_documents(config.optim, stage, std::move(model), [&](int64_t step) {
+    return fill(config.tokens_per_step, [&](int64_t i) {
+      return token_document(tokenizer, task.document(stage.seed, (static_cast<uint64_t>(step) << 20) + static_cast<uint64_t>(i), corpus), end);
+    });
+  });
+}
+
+namespace {
+
+std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer, bool special) {
+  if (row.contains(key + "_ids")) return row.at(key + "_ids").get<std::vector<int32_t>>();
+  return tokenizer.encode(row.at(key).get<std::string>(), special);
+}
+
+TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokenizer, int32_t end_token, bool completion_only) {
+  TokenDocument d;
+  const bool split = row.contains("prompt") || row.contains("prompt_ids");
+  if (!split && !row.contains("text")) throw std::runtime_error("has neither 'prompt' and 'completion' nor 'text'");
+  d.tokens = field(row, split ? "prompt" : "text", tokenizer, true);
+  if (split) {
+    d.loss_from = completion_only ? static_cast<int64_t>(d.tokens.size()) : 1;
+    const auto completion = field(row, "completion", tokenizer, false);
+    d.tokens.insert(d.tokens.end(), completion.begin(), completion.end());
+  }
+  if (d.tokens.empty() || d.tokens.back() != end_token) d.tokens.push_back(end_token);
+  d.loss_from = std::max<int64_t>(1, d.loss_from);
+  if (static_cast<int64_t>(d.tokens.size()) <= d.loss_from) throw std::runtime_error("holds no token to learn from");
+  return d;
+}
+
+}  // namespace
+
+std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer, int32_t end_token,
+                                          bool completion_only, int64_t max_length) {
+  std::ifstream in(file);
+  if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
+  std::vector<TokenDocument> documents;
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, completion_only));
+      const auto length = static_cast<int64_t>(documents.back().tokens.size());
+      if (length > max_length) throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, max_length));
+    } catch (const std::exception& error) {
+      throw std::runtime_error(fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
+    }
+  }
+  if (documents.empty()) throw std::runtime_error(file.string() + ": holds no row");
+  return documents;
+}
+
+Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start, const std::vector<TokenDocument>& documents) {
+  // Where each step begins is a function of the lengths alone, so a resumed run finds its place by walking there.
+  const auto n = static_cast<int64_t>(documents.size());
+  int64_t next = 0, walked = 0;
+  std::vector<int64_t> order;
+  auto draw = [&](int64_t) {
+    if (next % n == 0) order = permutation(n, stage.seed, Purpose::kPromptOrder, static_cast<uint64_t>(next / n));
+    return documents[static_cast<size_t>(order[static_cast<size_t>(next++ % n)])];
+  };
+  return train_documents(config.optim, stage, std::move(start), [&](int64_t step) {
+    for (; walked < step; ++walked) fill(config.tokens_per_step, draw);
+    ++walked;
+    return fill(config.tokens_per_step, draw);
+  });
+}
+
+}  // namespace hone

@@ -1,0 +1,45 @@
+#include "rl/stage.h"
+
+#include <utility>
+
+namespace hone {
+
+Training::Training(const StageContext& stage, Model start, const OptimConfig& config, bool with_reference)
+    : stage_(stage), config_(config), model_(std::move(start)),
+      reference_(with_reference ? model_.policy->clone() : nullptr), optimizer_(model_.policy->parameters(), config) {
+  if (const auto checkpoint = latest_checkpoint(stage.dir)) {
+    model_.policy->copy_from(*Policy::load(checkpoint->folder));
+    optimizer_.load(checkpoint->folder / "trainer" / "optimizer.safetensors");
+    if (reference_) reference_->copy_from(*Policy::load(checkpoint->folder / "trainer" / "reference"));
+    state_ = checkpoint->state;
+    stage.store.truncate_after(stage.name, state_.step);
+  } else {
+    stage.store.remove_stage(stage.name);
+  }
+  model_.policy->set_requires_grad(true);
+  stage.progress.begin(stage.name, state_.step, config.max_steps);
+}
+
+void Training::finish_step(StepRecord record) {
+  record.stage = stage_.name;
+  record.step = ++state_.step;
+  record.metrics["num_tokens"] = static_cast<double>(state_.num_tokens);
+  last_metrics_ = record.metrics;
+  stage_.store.write(std::move(record));
+  stage_.progress.step(state_.step, last_metrics_);
+}
+
+void Training::save_if_due() {
+  if (config_.save_steps <= 0 || state_.step % config_.save_steps != 0 || state_.step >= config_.max_steps) return;
+  stage_.store.flush();
+  save_checkpoint(stage_.dir, model_, optimizer_, reference_.get(), state_);
+}
+
+Metrics Training::finish() {
+  stage_.progress.end();
+  stage_.store.flush();
+  save_model(model_, stage_.dir / "final");
+  return last_metrics_;
+}
+
+}  // namespace hone

@@ -1,0 +1,52 @@
+// One optimizer step: forward, loss and backward over micro-batches, clip, step, router balance.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/policy.h"
+#include "rl/batch.h"
+#include "rl/loss.h"
+#include "rl/optimizer.h"
+
+namespace hone {
+
+/// What passes through every micro-batch of a step.
+struct UpdateOptions {
+  int64_t micro_batch_tokens = 8192;
+  double inv_temperature = 1.0;
+  double rate_factor = 1.0;
+  double router_bias_update_rate = 0.0;
+  double router_aux_loss_alpha = 0.0;
+};
+
+struct UpdateStats {
+  double loss = 0;
+  double entropy = 0;        ///< mean over loss tokens, nats
+  double kl = 0;             ///< mean over loss tokens
+  double clip_ratio = 0;     ///< share of loss tokens
+  double grad_norm = 0;      ///< before clipping
+  double max_vio = 0;        ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
+  bool has_router = false;
+};
+
+/// log p of every loss token (M), without gradient.
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature, int64_t micro_batch_tokens);
+
+/// Adds this batch's gradient of the policy loss to the parameters. ref_logprobs (M) may be empty.
+UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
+                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options);
+
+/// Adds this batch's gradient of the weighted cross-entropy.
+UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options);
+
+/// Gradients -> weights: clips, steps the optimizer; fills stats.grad_norm.
+void apply_gradient(Optimizer& optimizer, const UpdateOptions& options, UpdateStats& stats);
+
+/// Sets router biases: b_i += rate * sign(mean load - load_i), for each layer's counts (DeepSeek-V3 §2.1.2).
+void update_router_biases(const Policy& policy, const std::vector<std::vector<int64_t>>& counts, double rate);
+
+/// Mean over layers of (max - mean) / mean; 0 without layers.
+double max_violation(const std::vector<std::vector<int64_t>>& counts);
+
+}  // namespace hone

@@ -1,0 +1,162 @@
+#include "rollout/dataset.h"
+
+#include <fstream>
+#include <limits>
+#include <stdexcept>
+#include <unordered_map>
+#include <utility>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "rollout/random.h"
+
+namespace hone {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMaxNesting = 64;  // of a row's columns; deeper ones are no data and would exhaust the stack
+
+json parse_row(const std::string& line) {
+  const auto check_depth = [](int depth, json::parse_event_t, json&) {
+    if (depth > kMaxNesting) throw std::runtime_error(fmt::format("nested deeper than {} levels", kMaxNesting));
+    return true;
+  };
+  json row;
+  try {
+    row = json::parse(line, check_depth);
+  } catch (const json::parse_error& e) {
+    throw std::runtime_error(
+        fmt::format("not valid JSON near character {}; write one JSON object a line, or remove the line", e.byte));
+  } catch (const json::out_of_range&) {
+    throw std::runtime_error("a number is too large for JSON's double precision; write it as a string");
+  }
+  if (!row.is_object()) {
+    throw std::runtime_error(
+        fmt::format("found a JSON {}, not an object; write {{\"prompt\": \"..\"}}", row.type_name()));
+  }
+  return row;
+}
+
+/// Removes a key from the row and returns its value, null when absent.
+json take(json& row, const char* key) {
+  json value = row.contains(key) ? std::move(row[key]) : json();
+  row.erase(key);
+  return value;
+}
+
+bool fits(const json& value, int64_t high) {
+  return value.is_number_integer() && (value.is_number_unsigned() || value.get<int64_t>() >= 0) &&
+         value.get<uint64_t>() <= static_cast<uint64_t>(high);
+}
+
+int64_t row_id(const json& value, int64_t row_number) {
+  if (value.is_null()) return row_number;
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  if (!fits(value, kMax)) {
+    throw std::runtime_error(fmt::format("\"id\" is {}; it must be an integer from 0 to {}", value.dump(), kMax));
+  }
+  return value.get<int64_t>();
+}
+
+std::string prompt_text(const json& value) {
+  if (value.is_null()) return {};
+  if (value.is_array()) {
+    throw std::runtime_error(
+        "\"prompt\" is a list of chat messages, and chat templates are not applied here yet; give \"prompt\" as a "
+        "string "
+        "with the model's chat template already applied");
+  }
+  if (!value.is_string()) {
+    throw std::runtime_error(fmt::format("\"prompt\" is a {}; it must be a string", value.type_name()));
+  }
+  return value.get<std::string>();
+}
+
+std::vector<int32_t> prompt_ids(const json& value) {
+  if (!value.is_array()) {
+    throw std::runtime_error(fmt::format("\"prompt_ids\" is a {}; it must be a list of token ids", value.type_name()));
+  }
+  std::vector<int32_t> ids;
+  for (const json& id : value) {
+    if (!fits(id, std::numeric_limits<int32_t>::max())) {
+      throw std::runtime_error(fmt::format("\"prompt_ids\" holds {}; token ids are integers from 0", id.dump()));
+    }
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+Prompt to_prompt(json row, int64_t row_number, const EncodeFn& encode) {
+  const json text = take(row, "prompt"), ids = take(row, "prompt_ids");
+  if (text.is_null() && ids.is_null()) {
+    throw std::runtime_error("the row has neither \"prompt\" nor \"prompt_ids\"; add one of them");
+  }
+  Prompt prompt;
+  prompt.id = row_id(take(row, "id"), row_number);
+  prompt.text = prompt_text(text);
+  prompt.token_ids = ids.is_null() ? encode(prompt.text) : prompt_ids(ids);
+  if (prompt.token_ids.empty()) {
+    throw std::runtime_error("the prompt has no tokens; a completion needs at least one to start from");
+  }
+  prompt.columns = row.dump();
+  return prompt;
+}
+
+bool is_blank(const std::string& line) { return line.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+std::runtime_error at_line(const std::string& path, int64_t line, const char* what) {
+  return std::runtime_error(fmt::format("{}:{}: {}", path, line, what));
+}
+
+}  // namespace
+
+std::vector<Prompt> load_prompts(const std::string& path, const EncodeFn& encode) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error(path + ": cannot be opened; give the path of a readable JSONL file");
+  std::vector<Prompt> prompts;
+  std::unordered_map<int64_t, int64_t> line_of_id;
+  std::string line;
+  for (int64_t number = 1; std::getline(file, line); ++number) {
+    if (is_blank(line)) continue;
+    try {
+      prompts.push_back(to_prompt(parse_row(line), static_cast<int64_t>(prompts.size()), encode));
+      const auto [seen, is_new] = line_of_id.emplace(prompts.back().id, number);
+      if (!is_new) {
+        throw std::runtime_error(fmt::format("id {} is already used on line {}; give every row its own \"id\", or none",
+                                             seen->first, seen->second));
+      }
+    } catch (const std::exception& e) {
+      throw at_line(path, number, e.what());
+    }
+  }
+  if (file.bad())
+    throw std::runtime_error(path + ": reading stopped in the middle; is it a file, and is the disk sound?");
+  if (prompts.empty())
+    throw std::runtime_error(path + ": holds no rows; write one JSON object with a \"prompt\" a line");
+  return prompts;
+}
+
+std::vector<int64_t> step_indices(uint64_t seed, std::string_view purpose, int64_t step, int64_t prompts_per_step,
+                                  int64_t num_prompts) {
+  if (num_prompts < 1 || step < 0 || prompts_per_step < 0) {
+    throw std::invalid_argument(
+        fmt::format("step_indices: step {}, {} prompts a step, {} prompts in all; at least 0, 0, 1", step,
+                    prompts_per_step, num_prompts));
+  }
+  const uint64_t order_seed = derive_seed(seed, purpose);
+  int64_t drawn = step * prompts_per_step;
+  const int64_t end = drawn + prompts_per_step;
+  std::vector<int64_t> indices;
+  while (drawn < end) {
+    const int64_t epoch = drawn / num_prompts;
+    const auto order = permutation(num_prompts, order_seed, Purpose::kPromptOrder, static_cast<uint64_t>(epoch));
+    for (; drawn < end && drawn / num_prompts == epoch; ++drawn) {
+      indices.push_back(order[static_cast<size_t>(drawn % num_prompts)]);
+    }
+  }
+  return indices;
+}
+
+}  // namespace hone

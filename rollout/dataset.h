@@ -1,0 +1,35 @@
+// Prompts from a JSONL file, and which of them a step uses.
+//
+//   {"prompt": "7 3 12:33\n", "numbers": [7, 3, 12], "target": 33}      -> Prompt{0, "7 3 12:33\n", {..},
+//   {"numbers":..}}
+//   {"prompt_ids": [17, 5, 9], "id": 4}                                 -> Prompt{4, "", {17, 5, 9}, "{}"}
+//
+// Chat messages as a prompt are refused: a string with the chat template already applied is wanted.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rollout/types.h"
+
+namespace hone {
+
+/// Text to token ids under the policy's tokenizer. What it throws is reported with file and line.
+using EncodeFn = std::function<std::vector<int32_t>(std::string_view text)>;
+
+/// One Prompt per row, in file order. A row holds `prompt` (a string), `prompt_ids` (token ids, which then stand in
+/// place of the encoded text) or both; `id`, an integer, replaces the row number (counted from 0); every other key
+/// goes to the columns. Empty lines are skipped. Throws std::runtime_error naming file and line for a row that is
+/// broken, has no prompt or repeats an id, and for a file that cannot be read or holds no row.
+std::vector<Prompt> load_prompts(const std::string& path, const EncodeFn& encode);
+
+/// The prompts of a step, as positions in the data set: each epoch is a permutation of all prompts, the next begins
+/// where the last is used up (also in the middle of a step). A pure function of its arguments, so that a resumed run
+/// needs no state; `purpose` names the stage. Throws std::invalid_argument unless num_prompts >= 1 and the others >= 0.
+std::vector<int64_t> step_indices(uint64_t seed, std::string_view purpose, int64_t step, int64_t prompts_per_step,
+                                  int64_t num_prompts);
+
+}  // namespace hone

@@ -1,0 +1,222 @@
+#include "rollout/engine.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <fmt/format.h>
+
+#include "models/kernels/thread_pool.h"
+
+namespace hone {
+namespace {
+
+at::Tensor id_tensor(const std::vector<int64_t>& ids) {
+  at::Tensor t = at::empty({static_cast<int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), t.mutable_data_ptr<int64_t>());
+  return t;
+}
+
+// One completion in flight: its place in the cache and how far it is.
+struct Active {
+  int64_t rollout;  // index into the result
+  int64_t place;    // sequence of the cache
+  int64_t length;   // prompt + completion
+};
+
+class Generation {
+ public:
+  Generation(const Policy& policy, std::span<const Prompt> prompts, const GenerateOptions& options)
+      : policy_(policy), prompts_(prompts), options_(options), ends_(end_tokens(policy.config())),
+        longest_prompt_(longest_prompt(prompts)), places_(num_places()), window_(num_window()),
+        cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
+        prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
+        rollouts_(static_cast<size_t>(total())) {
+    for (int64_t i = places_; i-- > 0;) free_.push_back(i);
+  }
+
+  std::vector<Rollout> run() {
+    check();
+    at::NoGradGuard no_grad;
+    admit();
+    while (!active_.empty()) {
+      advance();
+      admit();
+    }
+    return std::move(rollouts_);
+  }
+
+ private:
+  static int64_t longest_prompt(std::span<const Prompt> prompts) {
+    int64_t longest = 1;
+    for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
+    return longest;
+  }
+  int64_t total() const { return static_cast<int64_t>(prompts_.size()) * options_.samples; }
+  int64_t num_places() const { return std::max<int64_t>(1, std::min(options_.max_batch, total())); }
+  int64_t num_window() const {
+    const auto prompts = static_cast<int64_t>(prompts_.size());
+    return std::clamp<int64_t>(2 * num_places() / options_.samples, 1, std::max<int64_t>(1, prompts));
+  }
+
+  void check() const {
+    const int64_t limit = policy_.config().max_position_embeddings;
+    for (const Prompt& p : prompts_) {
+      if (p.token_ids.empty()) throw std::invalid_argument(fmt::format("prompt {} has no tokens; remove it or give it text", p.id));
+      if (static_cast<int64_t>(p.token_ids.size()) + options_.sampling.max_new_tokens > limit) {
+        throw std::invalid_argument(fmt::format(
+            "prompt {} has {} tokens and may get {} more, but max_position_embeddings is {}; shorten the prompt or lower the "
+            "completion length", p.id, p.token_ids.size(), options_.sampling.max_new_tokens, limit));
+      }
+    }
+    if (options_.sampling.min_new_tokens > 1 && ends_.size() > 1) {
+      throw std::invalid_argument("a minimum completion length works with one end token only, and this model has several");
+    }
+  }
+
+  // Starts completions while there are free places; their first token comes from the prompt's last logits.
+  void admit() {
+    while (!free_.empty() && next_ < total()) {
+      const int64_t prompt = next_ / options_.samples;
+      if (prompt >= window_begin_ + window_filled_) prefill(prompt);
+      const Active a{next_++, free_.back(), prompt_length(prompt)};
+      free_.pop_back();
+      const int64_t source = prompt - window_begin_;
+      prompt_cache_copy(source, a.place, a.length);
+      start(a);
+      const float* logits = prompt_logits_.const_data_ptr<float>() + source * prompt_logits_.size(1);
+      if (take(a, logits, scratch_)) free_.push_back(a.place);
+      else active_.push_back(a);
+    }
+  }
+
+  int64_t prompt_length(int64_t prompt) const {
+    return static_cast<int64_t>(prompts_[static_cast<size_t>(prompt)].token_ids.size());
+  }
+
+  // Every earlier prompt has been handed out, so the window can move on.
+  void prefill(int64_t first) {
+    window_begin_ = first;
+    window_filled_ = std::min(window_, static_cast<int64_t>(prompts_.size()) - first);
+    std::vector<int64_t> ids, last;
+    Rows rows;
+    for (int64_t i = 0; i < window_filled_; ++i) {
+      const auto& tokens = prompts_[static_cast<size_t>(first + i)].token_ids;
+      rows.spans.push_back({rows.count(), static_cast<int64_t>(tokens.size()), 0, prompt_cache_.first_block(i)});
+      for (size_t t = 0; t < tokens.size(); ++t) rows.positions.push_back(static_cast<int32_t>(t));
+      ids.insert(ids.end(), tokens.begin(), tokens.end());
+      last.push_back(rows.count() - 1);
+    }
+    const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &prompt_cache_.layers()});
+    prompt_logits_ = policy_.logits(hidden.index_select(0, id_tensor(last)));
+  }
+
+  void prompt_cache_copy(int64_t from, int64_t to, int64_t length) {
+    const int64_t blocks = (length + cpu::kBlock - 1) / cpu::kBlock;
+    for (size_t l = 0; l < cache_.layers().size(); ++l) {
+      copy_blocks(prompt_cache_.layers()[l].keys, prompt_cache_.first_block(from), cache_.layers()[l].keys, cache_.first_block(to), blocks);
+      if (!cache_.layers()[l].values.defined()) continue;
+      copy_blocks(prompt_cache_.layers()[l].values, prompt_cache_.first_block(from), cache_.layers()[l].values, cache_.first_block(to), blocks);
+    }
+  }
+  static void copy_blocks(const at::Tensor& from, int64_t from_block, const at::Tensor& to, int64_t to_block, int64_t blocks) {
+    const int64_t block = from.numel() / from.size(0);
+    std::copy_n(from.const_data_ptr<float>() + from_block * block, blocks * block, to.mutable_data_ptr<float>() + to_block * block);
+  }
+
+  void start(const Active& a) {
+    Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
+    r.prompt_id = prompts_[static_cast<size_t>(a.rollout / options_.samples)].id;
+    r.sample = static_cast<int32_t>(a.rollout % options_.samples);
+    r.policy_version = options_.policy_version;
+  }
+
+  // One token for every completion in flight.
+  void advance() {
+    Rows rows;
+    std::vector<int64_t> ids;
+    for (Active& a : active_) {
+      ids.push_back(rollouts_[static_cast<size_t>(a.rollout)].token_ids.back());
+      rows.spans.push_back({rows.count(), 1, a.length, cache_.first_block(a.place)});
+      rows.positions.push_back(static_cast<int32_t>(a.length));
+      ++a.length;
+    }
+    const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
+    const at::Tensor logits = policy_.logits(hidden);
+    std::vector<char> ended(active_.size());
+    constexpr int64_t kRows = 32;
+    const auto n = static_cast<int64_t>(active_.size());
+    kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
+      std::vector<float> scratch;
+      for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
+        ended[static_cast<size_t>(i)] =
+            take(active_[static_cast<size_t>(i)], logits.const_data_ptr<float>() + i * logits.size(1), scratch);
+      }
+    });
+    retire(ended);
+  }
+
+  // Draws a completion's next token; true when it ends there.
+  bool take(const Active& a, const float* logits, std::vector<float>& scratch) {
+    Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
+    const auto position = static_cast<uint32_t>(r.token_ids.size());
+    const int64_t prompt = a.rollout / options_.samples;
+    const int64_t slot = options_.slots.empty() ? prompt : options_.slots[static_cast<size_t>(prompt)];
+    const CounterRandom random(options_.key.seed, options_.key.purpose, options_.key.step, static_cast<uint64_t>(slot),
+                               static_cast<uint32_t>(r.sample));
+    const SamplingOptions& s = options_.sampling;
+    const int32_t forbidden = static_cast<int64_t>(position) + 1 < s.min_new_tokens ? ends_[0] : -1;
+    const Draw draw = draw_token(logits, policy_.config().vocab_size, s, forbidden, random.uniform(position), scratch);
+    r.token_ids.push_back(draw.token);
+    r.logprobs.push_back(draw.logprob);
+    const bool end = std::find(ends_.begin(), ends_.end(), draw.token) != ends_.end();
+    r.finish_reason = end ? FinishReason::kEos : FinishReason::kLength;
+    return end || static_cast<int64_t>(r.token_ids.size()) >= s.max_new_tokens;
+  }
+
+  void retire(const std::vector<char>& ended) {
+    size_t kept = 0;
+    for (size_t i = 0; i < active_.size(); ++i) {
+      if (ended[i]) free_.push_back(active_[i].place);
+      else active_[kept++] = active_[i];
+    }
+    active_.resize(kept);
+  }
+
+  const Policy& policy_;
+  std::span<const Prompt> prompts_;
+  const GenerateOptions& options_;
+  std::vector<int32_t> ends_;
+  int64_t longest_prompt_, places_, window_;
+  KvCache cache_, prompt_cache_;
+  at::Tensor prompt_logits_;  // (window, V)
+  std::vector<Rollout> rollouts_;
+  std::vector<Active> active_;
+  std::vector<int64_t> free_;
+  std::vector<float> scratch_;
+  int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
+};
+
+}  // namespace
+
+std::vector<int32_t> end_tokens(const ModelConfig& config) {
+  if (config.eos_token_id.empty()) {
+    throw std::runtime_error("the model names no eos_token_id; add it to its config.json");
+  }
+  return {config.eos_token_id.begin(), config.eos_token_id.end()};
+}
+
+std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
+                              const GenerateOptions& options) {
+  if (prompts.empty()) return {};
+  std::vector<Rollout> rollouts = Generation(policy, prompts, options).run();
+  for (Rollout& r : rollouts) {
+    const size_t shown = r.token_ids.size() - (r.finish_reason == FinishReason::kEos ? 1 : 0);
+    r.text = tokenizer.decode({r.token_ids.data(), shown});
+  }
+  return rollouts;
+}
+
+}  // namespace hone

@@ -1,0 +1,47 @@
+// The sampler: prompts in, G completions each, with the log-prob of every token under the distribution drawn from.
+//
+//   A prompt passes through the policy once; its G completions copy its keys and values.
+//   Places in the batch are taken by the next completion as soon as one ends: finished rows cost nothing.
+//   A completion depends on (weights, prompt, seed, purpose, step, slot, sample) alone: not on its neighbours, the
+//   batch size, the order, or the number of threads. tests/rollout/torch/engine_test.cpp holds it to that.
+//
+// Memory: max_batch * (prompt + max_new_tokens) positions of the policy's cache, freed when generate() returns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/policy.h"
+#include "models/tokenizer.h"
+#include "rollout/random.h"
+#include "rollout/sampler.h"
+#include "rollout/types.h"
+
+namespace hone {
+
+/// The part of the random key that is common to one call.
+struct DrawKey {
+  uint64_t seed = 0;
+  Purpose purpose = Purpose::kRollout;
+  uint64_t step = 0;
+};
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  int64_t samples = 1;            ///< completions of each prompt, G
+  DrawKey key;
+  std::vector<int64_t> slots;     ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
+  int64_t policy_version = 0;
+  int64_t max_batch = 512;        ///< completions in flight
+};
+
+/// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.
+std::vector<int32_t> end_tokens(const ModelConfig& config);
+
+/// P * G rollouts, prompt by prompt. Throws std::invalid_argument for an empty prompt, a prompt that leaves no room in
+/// max_position_embeddings, or min_new_tokens with several end tokens.
+std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
+                              const GenerateOptions& options);
+
+}  // namespace hone

@@ -1,0 +1,132 @@
+#include "rewards/group.h"
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "rewards/parallel.h"
+
+namespace hone {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<Prompt> make_prompts(int64_t count) {
+  std::vector<Prompt> prompts(static_cast<size_t>(count));
+  for (int64_t p = 0; p < count; ++p) prompts[static_cast<size_t>(p)].id = 100 + p;
+  return prompts;
+}
+
+std::vector<Rollout> make_rollouts(const std::vector<Prompt>& prompts, int32_t per_prompt) {
+  std::vector<Rollout> rollouts;
+  for (const auto& prompt : prompts) {
+    for (int32_t sample = 0; sample < per_prompt; ++sample) {
+      rollouts.push_back({});
+      rollouts.back().prompt_id = prompt.id;
+      rollouts.back().sample = sample;
+    }
+  }
+  return rollouts;
+}
+
+/// Scores (id + sample) / 1000; not applicable for sample 2.
+std::vector<Score> by_place(const Prompt& prompt, std::span<const Rollout> rollouts) {
+  std::vector<Score> scores;
+  for (const auto& r : rollouts) {
+    const double value = static_cast<double>(prompt.id + r.sample) / 1000;
+    scores.push_back(r.sample == 2 ? Score::not_applicable("no") : Score{value, Verdict::kCorrect, "by place"});
+  }
+  return scores;
+}
+
+std::vector<Score> always_one(const Prompt&, std::span<const Rollout> rollouts) {
+  return std::vector<Score>(rollouts.size(), Score::correct("one"));
+}
+
+TEST(Score, TotalIsTheWeightedSumOfApplicableParts) {
+  const auto prompts = make_prompts(2);
+  const auto groups = score(prompts, make_rollouts(prompts, 3), {{"place", 2.0, by_place}, {"one", 0.5, always_one}});
+  ASSERT_EQ(groups.size(), 2u);
+  ASSERT_EQ(groups[1].rewards.size(), 3u);
+  EXPECT_DOUBLE_EQ(*groups[1].rewards[1].total, 2.0 * 0.102 + 0.5);
+  EXPECT_DOUBLE_EQ(*groups[1].rewards[2].total, 0.5) << "the part that does not apply is left out";
+  ASSERT_EQ(groups[0].rewards[0].parts.size(), 2u);
+  EXPECT_EQ(groups[0].rewards[0].parts[0].name, "place");
+  EXPECT_EQ(groups[0].rewards[0].parts[1].weight, 0.5);
+}
+
+TEST(Score, NoApplicablePartGivesNoTotalNeverZero) {
+  const auto prompts = make_prompts(1);
+  const auto groups = score(prompts, make_rollouts(prompts, 3), {{"place", 1.0, by_place}});
+  EXPECT_TRUE(groups[0].rewards[1].total.has_value());
+  EXPECT_FALSE(groups[0].rewards[2].total.has_value());
+  EXPECT_FALSE(score(prompts, make_rollouts(prompts, 1), {})[0].rewards[0].total.has_value());
+}
+
+TEST(Score, ThreadsDoNotChangeTheResult) {
+  const auto prompts = make_prompts(50);
+  const auto alone = score(prompts, make_rollouts(prompts, 2), {{"place", 1.0, by_place}}, 1);
+  for (const int threads : {0, 2, 4, 100}) {
+    const auto groups = score(prompts, make_rollouts(prompts, 2), {{"place", 1.0, by_place}}, threads);
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      EXPECT_EQ(groups[p].prompt.id, 100 + static_cast<int64_t>(p));
+      EXPECT_EQ(groups[p].rewards[1].total, alone[p].rewards[1].total);
+      EXPECT_EQ(groups[p].rollouts[1].sample, 1);
+    }
+  }
+}
+
+TEST(Score, RefusesRolloutsThatDoNotBelong) {
+  const auto prompts = make_prompts(2);
+  auto rollouts = make_rollouts(prompts, 2);
+  std::swap(rollouts[1], rollouts[2]);
+  EXPECT_THROW(score(prompts, rollouts, {}), std::invalid_argument);
+  rollouts.pop_back();
+  EXPECT_THROW(score(prompts, rollouts, {}), std::invalid_argument);
+  EXPECT_THROW(score({}, rollouts, {}), std::invalid_argument);
+  EXPECT_TRUE(score({}, {}, {}).empty());
+}
+
+TEST(Score, WorkersExceptionReachesTheCallerWithPromptAndReward) {
+  const auto prompts = make_prompts(20);
+  const RewardFn fails = [](const Prompt& prompt, std::span<const Rollout> rollouts) {
+    if (prompt.id >= 107) throw std::runtime_error("column 'x' is bad");
+    return always_one(prompt, rollouts);
+  };
+  for (const int threads : {1, 4}) {
+    try {
+      score(prompts, make_rollouts(prompts, 2), {{"bad", 1.0, fails}}, threads);
+      ADD_FAILURE();
+    } catch (const std::runtime_error& e) {
+      EXPECT_STREQ(e.what(), "prompt 107, reward 'bad': column 'x' is bad") << "the first one, whatever the threads";
+    }
+  }
+}
+
+TEST(Score, ARewardThatForgetsACompletionIsAnError) {
+  const auto prompts = make_prompts(1);
+  const RewardFn forgets = [](const Prompt&, std::span<const Rollout>) { return std::vector<Score>(1); };
+  EXPECT_THROW(score(prompts, make_rollouts(prompts, 2), {{"f", 1.0, forgets}}), std::logic_error);
+}
+
+TEST(ForEachIndex, WorksOnEveryIndexOnce) {
+  for (const int threads : {1, 3, 8}) {
+    std::vector<std::atomic<int>> counts(1000);
+    for_each_index(counts.size(), threads, [&](size_t i) { ++counts[i]; });
+    for (const auto& count : counts) EXPECT_EQ(count, 1);
+  }
+  for_each_index(0, 4, [](size_t) { FAIL(); });
+}
+
+TEST(Verdicts, HaveTheirNames) {
+  EXPECT_STREQ(to_string(Verdict::kCorrect), "correct");
+  EXPECT_STREQ(to_string(Verdict::kWrong), "wrong");
+  EXPECT_STREQ(to_string(Verdict::kNotApplicable), "not_applicable");
+  EXPECT_STREQ(to_string(Verdict::kUndecided), "undecided");
+}
+
+}  // namespace
+}  // namespace hone
