@@ -1,11 +1,11 @@
-"""One process of TRL's GRPOTrainer for grpo_vs_trl.py: a JSON line on stdout with the seconds of every step.
+"""One process of TRL's GRPOTrainer for grpo_vs_trl.py: writes OUTPUT/steps.json, the seconds of every step.
 
 No reference model (beta 0), one update a rollout, float32, no gradient checkpointing, default attention (sdpa).
 """
 
 import argparse
 import json
-import sys
+import pathlib
 import time
 import warnings
 
@@ -88,8 +88,10 @@ def main():
         processing_class=transformers.AutoTokenizer.from_pretrained(args.model), reward_funcs=reward_choice,
         args=settings(args), train_dataset=rows, callbacks=[clock])
     clock.trainer = trainer
+    trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
-    json.dump({"steps": trainer.steps, "lengths": trainer.lengths}, sys.stdout)
+    result = {"steps": trainer.steps, "lengths": trainer.lengths}
+    pathlib.Path(args.output, "steps.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

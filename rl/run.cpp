@@ -60,6 +60,7 @@ class Run {
       } else {
         metrics = run_stage(stage, dir);
         store_->flush();
+        fs::create_directories(dir);
         write_file_atomic(done, nlohmann::json(metrics).dump(2) + "\n");
       }
       check_gates(stage, metrics);

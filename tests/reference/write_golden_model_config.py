@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 FOLDER = pathlib.Path(__file__).parent.parent / "golden"
 COMMON = """vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
-max_position_embeddings rms_norm_eps tie_word_embeddings initializer_range bos_token_id eos_token_id pad_token_id""".split()
+max_position_embeddings rms_norm_eps tie_word_embeddings initializer_range bos_token_id eos_token_id
+pad_token_id""".split()
 DEEPSEEK = (
     """moe_intermediate_size first_k_dense_replace q_lora_rank kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim
 n_routed_experts n_shared_experts num_experts_per_tok n_group topk_group norm_topk_prob routed_scaling_factor

@@ -1,5 +1,6 @@
 """Writes tests/golden/from_python.safetensors with PyPI `safetensors`; and checks that it reads
-tests/golden/from_hone.safetensors, whose bytes our writer makes (Safetensors.WritesTheGoldenBytes), as the same tensors.
+tests/golden/from_hone.safetensors, whose bytes our writer makes (Safetensors.WritesTheGoldenBytes), as the
+same tensors.
 
   python tests/reference/write_golden_safetensors.py           writes the first
   python tests/reference/write_golden_safetensors.py --check   checks the second

@@ -1,0 +1,142 @@
+// A completion depends on weights, prompt and random key alone.
+#include "rollout/engine.h"
+
+#include <cmath>
+#include <map>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "models/kernels/thread_pool.h"
+#include "recipes/countdown/countdown.h"
+
+namespace hone {
+namespace {
+
+Tokenizer tokenizer() { return Tokenizer::from_json(countdown_task().tokenizer_json(), "test"); }
+
+ModelConfig small(Architecture architecture) {
+  ModelConfig c;
+  c.architecture = architecture;
+  c.vocab_size = tokenizer().vocab_size();
+  c.hidden_size = 48;
+  c.intermediate_size = 80;
+  c.num_hidden_layers = 2;
+  c.num_attention_heads = c.num_key_value_heads = 4;
+  c.head_dim = 12;
+  c.max_position_embeddings = 512;
+  c.tie_word_embeddings = true;
+  c.eos_token_id = {1};
+  if (architecture == Architecture::kDeepseekV3) {
+    c.kv_lora_rank = 16, c.qk_nope_head_dim = 8, c.qk_rope_head_dim = 8, c.v_head_dim = 12, c.head_dim = 8;
+    c.n_routed_experts = 8, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 24;
+    c.first_k_dense_replace = 1;
+  }
+  return c;
+}
+
+std::vector<Prompt> prompts(int64_t n) {
+  const Tokenizer t = tokenizer();
+  std::vector<Prompt> out;
+  for (int64_t i = 0; i < n; ++i) {
+    const std::string text = std::to_string(1 + i % 12) + (i % 3 ? " 3 12:33\n" : " 3:5\n");
+    out.push_back({i, text, t.encode(text), "{}"});
+  }
+  return out;
+}
+
+GenerateOptions options(int64_t samples, int64_t max_batch = 512) {
+  return {.sampling = {.max_new_tokens = 60}, .samples = samples, .key = {7, Purpose::kRollout, 3}, .max_batch = max_batch};
+}
+
+class EngineTest : public ::testing::TestWithParam<Architecture> {
+ protected:
+  std::unique_ptr<Policy> policy_ = Policy::random(small(GetParam()), 0.15, 5);
+  Tokenizer tokenizer_ = tokenizer();
+};
+
+void expect_equal(const Rollout& a, const Rollout& b) {
+  EXPECT_EQ(a.token_ids, b.token_ids);
+  EXPECT_EQ(a.logprobs, b.logprobs);  // float for float
+  EXPECT_EQ(a.text, b.text);
+}
+
+TEST_P(EngineTest, ARolloutIsTheSameAloneAndAmong63Others) {
+  const auto all = prompts(16);
+  const auto together = generate(*policy_, tokenizer_, all, options(4));
+  ASSERT_EQ(together.size(), 64u);
+  std::map<FinishReason, int> reasons;
+  for (size_t p = 0; p < all.size(); ++p) {
+    GenerateOptions alone = options(4);
+    alone.slots = {static_cast<int64_t>(p)};
+    const auto got = generate(*policy_, tokenizer_, {&all[p], 1}, alone);
+    for (size_t g = 0; g < 4; ++g) {
+      expect_equal(got[g], together[p * 4 + g]);
+      ++reasons[got[g].finish_reason];
+    }
+  }
+  EXPECT_GT(reasons[FinishReason::kEos], 0) << "some must end early, or the batch never shrinks";
+  EXPECT_GT(reasons[FinishReason::kLength], 0);
+}
+
+TEST_P(EngineTest, BatchSizeAndThreadsChangeNothing) {
+  const auto all = prompts(12);
+  const auto expected = generate(*policy_, tokenizer_, all, options(5));
+  for (const int64_t batch : {1, 3, 7, 60}) {
+    for (const int threads : {1, 2}) {
+      set_kernel_threads(threads);
+      const auto got = generate(*policy_, tokenizer_, all, options(5, batch));
+      for (size_t i = 0; i < got.size(); ++i) expect_equal(got[i], expected[i]);
+    }
+  }
+  set_kernel_threads(1);
+}
+
+TEST_P(EngineTest, SamplesAndStepsDiffer) {
+  const auto one = prompts(1);
+  const auto a = generate(*policy_, tokenizer_, one, options(2));
+  GenerateOptions later = options(2);
+  later.key.step = 4;
+  const auto b = generate(*policy_, tokenizer_, one, later);
+  EXPECT_NE(a[0].token_ids, a[1].token_ids);
+  EXPECT_NE(a[0].token_ids, b[0].token_ids);
+}
+
+// The trainer's forward (whole sequence, no cache) gives each sampled token the log-prob that the sampler recorded.
+TEST_P(EngineTest, TrainerAgreesWithSamplerBitForBit) {
+  const auto all = prompts(6);
+  GenerateOptions o = options(3);
+  o.sampling.temperature = 0.8;
+  o.sampling.min_new_tokens = 20;
+  for (const Rollout& r : generate(*policy_, tokenizer_, all, o)) {
+    const auto& prompt = all[static_cast<size_t>(r.prompt_id)].token_ids;
+    std::vector<int64_t> tokens(prompt.begin(), prompt.end());
+    tokens.insert(tokens.end(), r.token_ids.begin(), r.token_ids.end());
+    const std::vector<int64_t> lengths{static_cast<int64_t>(tokens.size()) - 1};
+    const at::Tensor hidden = policy_->forward(at::tensor(tokens).narrow(0, 0, lengths[0]), {.rows = pack_rows(lengths)});
+    at::Tensor forbidden = at::full({lengths[0]}, -1, at::kLong);
+    for (size_t t = 0; t + 1 < 20 && t < r.token_ids.size(); ++t) forbidden[static_cast<int64_t>(prompt.size() + t) - 1] = 1;
+    const at::Tensor logprobs =
+        ops::token_logprobs(hidden, policy_->head(), at::tensor(tokens).narrow(0, 1, lengths[0]), forbidden, 1 / 0.8).logprobs;
+    EXPECT_GE(r.token_ids.size(), 20u);
+    for (size_t t = 0; t < r.token_ids.size(); ++t) {
+      EXPECT_EQ(logprobs[static_cast<int64_t>(prompt.size() + t) - 1].item<float>(), r.logprobs[t]) << t;
+    }
+  }
+}
+
+TEST_P(EngineTest, RefusesWhatDoesNotFit) {
+  auto one = prompts(1);
+  GenerateOptions o = options(1);
+  o.sampling.max_new_tokens = 600;
+  EXPECT_THROW(generate(*policy_, tokenizer_, one, o), std::invalid_argument);
+  one[0].token_ids.clear();
+  EXPECT_THROW(generate(*policy_, tokenizer_, one, options(1)), std::invalid_argument);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, EngineTest,
+                         ::testing::Values(Architecture::kLlama, Architecture::kQwen3, Architecture::kDeepseekV3),
+                         [](const auto& info) { return std::string(model_type(info.param)); });
+
+}  // namespace
+}  // namespace hone
