@@ -1,19 +1,28 @@
 // hone: one binary. Each verb has a file of its own; this one binds flags and turns exceptions into exit codes:
-// 0 done, 1 the run failed, 2 bad usage, recipe or input file.
-#include <cstdlib>
+// 0 done, 1 the run failed, 2 bad usage, recipe or input file. A refusal is one line on standard error.
+#include <cerrno>
+#include <csignal>
 #include <functional>
 #include <iostream>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <thread>
 
 #include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include "cli/input.h"
 #include "cli/verbs.h"
 #include "models/kernels/thread_pool.h"
 
 namespace hone {
 namespace {
+
+constexpr double kMost = 9e15;  // largest integer option
+const CLI::Range kCount(0.0, kMost, "COUNT"), kAtLeastOne(1.0, kMost, "AT LEAST 1");
 
 // Our kernels have a pool of their own; ATen's OpenMP threads would only spin beside it.
 void use_threads(int threads) {
@@ -22,44 +31,221 @@ void use_threads(int threads) {
   at::set_num_threads(1);
 }
 
-void add_train(CLI::App& app, std::function<int()>& run) {
-  auto args = std::make_shared<TrainArgs>();
-  CLI::App* verb = app.add_subcommand("train", "run the stages of a recipe");
-  verb->add_option("recipe", args->recipe, "recipe file (YAML)")->required();
-  verb->add_option("--set", args->set, "override an option: stage.key=value")->allow_extra_args(false);
-  verb->add_option("--run-dir", args->run_dir, "where the run lives (default: runs/NAME)");
-  verb->add_flag("--resume", args->resume, "go on with the run in the run directory, or start it");
-  verb->add_option("--from", args->from, "run this stage and all after it again");
-  verb->add_option("--until", args->until, "the last stage to run");
-  verb->add_flag("--dry-run", args->dry_run, "check the recipe and print it with every default; touch nothing");
-  verb->add_option("--threads", args->threads, "threads of the kernels (default: all cores)");
-  verb->footer("Example:\n  hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
-  verb->callback([args, &run] {
-    run = [args] {
-      use_threads(args->threads);
-      return train(*args);
-    };
-  });
+/// The command line of one verb: its flags write into `args`.
+template <class Args>
+struct Verb {
+  CLI::App* app;
+  std::shared_ptr<Args> args = std::make_shared<Args>();
+
+  void example(const std::string& line) const { app->footer("Example:\n  " + line); }
+  void model() const {
+    app->add_option("--model", args->model, "Hugging Face model folder, or a stage of a run")->required();
+  }
+  void threads() const {
+    app->add_option("--threads", args->threads, "threads (default: all cores); they change no result")
+        ->check(CLI::Range(0, 4096));
+  }
+};
+
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.require_subcommand(1);
+    app_.footer("`hone VERB --help` shows the flags of a verb, with an example.");
+    add_train();
+    add_eval();
+    add_generate();
+    add_logprobs();
+    add_tokenize();
+    add_inspect();
+    add_report();
+    add_score();
+    add_version();
+  }
+
+  /// Parses, then runs the verb.
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == 0) return app_.exit(error);  // --help
+      const auto verbs = app_.get_subcommands();
+      const std::string help = verbs.empty() ? "hone --help" : "hone " + verbs[0]->get_name() + " --help";
+      throw std::invalid_argument(one_line(error) + "; see `" + help + "`");
+    }
+    return run_();
+  }
+
+ private:
+  template <class Args>
+  Verb<Args> add(const std::string& name, const std::string& help, int (*function)(const Args&)) {
+    Verb<Args> verb{app_.add_subcommand(name, help)};
+    verb.app->callback([this, function, args = verb.args] {
+      run_ = [function, args] {
+        if constexpr (requires { args->threads; }) use_threads(args->threads);
+        else use_threads(1);
+        return function(*args);
+      };
+    });
+    return verb;
+  }
+
+  static void add_sampling(CLI::App* app, SamplingArgs& s) {
+    app->add_option("--temperature", s.temperature,
+                    "logits are divided by it (default: generation_config.json, else 1)")
+        ->check(CLI::Range(0.0, 1e6));
+    app->add_option("--top-k", s.top_k, "keep the k most likely tokens; 0: off")->check(kCount);
+    app->add_option("--top-p", s.top_p, "keep the smallest set of tokens whose probability reaches p; 1: off")
+        ->check(CLI::Range(1e-6, 1.0));
+    app->add_option("--max-new-tokens", s.max_new_tokens, "longest completion (default: 256, or what fits)")
+        ->check(kAtLeastOne);
+    app->add_option("--min-new-tokens", s.min_new_tokens, "the end token is not drawn before this length")
+        ->check(kCount);
+    app->add_option("--seed", s.seed, "of every random draw (default: 1)");
+    app->add_flag("--greedy", s.greedy, "take the most likely token each time")->excludes("--temperature");
+  }
+
+  void add_train() {
+    const auto verb = add("train", "run the stages of a recipe", train);
+    auto& a = *verb.args;
+    verb.app->add_option("recipe", a.recipe, "recipe file (YAML)")->required();
+    verb.app->add_option("--set", a.set, "override an option: stage.key=value")->allow_extra_args(false);
+    verb.app->add_option("--run-dir", a.run_dir, "where the run lives (default: runs/NAME)");
+    verb.app->add_flag("--resume", a.resume, "go on with the run in the run directory, or start it");
+    verb.app->add_option("--from", a.from, "run this stage and all after it again");
+    verb.app->add_option("--until", a.until, "the last stage to run");
+    verb.app->add_flag("--dry-run", a.dry_run, "check the recipe and print it with every default; touch nothing");
+    verb.threads();
+    verb.example("hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
+  }
+
+  void add_eval() {
+    const auto verb = add("eval", "sample completions of a data set and score them", eval);
+    auto& a = *verb.args;
+    verb.model();
+    verb.app->add_option("--data", a.data, "JSONL rows with a prompt and the reward's columns")->required();
+    verb.app->add_option("--reward", a.reward, "the reward that decides what is correct")->required();
+    verb.app->add_option("--k", a.k, "completions of a row (default: 8)")->check(kAtLeastOne);
+    verb.app->add_option("--limit", a.limit, "rows to use; 0: all")->check(kCount);
+    add_sampling(verb.app, a.sampling);
+    verb.app->add_option("--task", a.task, "the task whose diagnosis is wanted as well, e.g. countdown");
+    verb.app->add_option("--save", a.save, "write every completion with its score to this JSONL file");
+    verb.app->add_flag("--json", a.json, "print the metrics as one JSON object");
+    verb.threads();
+    verb.example(
+        "hone eval --model runs/r1_zero_countdown/stages/rl --reward countdown --task countdown\n"
+        "      --data runs/r1_zero_countdown/stages/base/data/heldout.jsonl --limit 100");
+  }
+
+  void add_generate() {
+    const auto verb = add("generate", "sample completions of a prompt or of a file of prompts", generate);
+    auto& a = *verb.args;
+    verb.model();
+    auto* data = verb.app->add_option("--data", a.data, "JSONL rows with a prompt");
+    verb.app->add_option("--prompt", a.prompt, "one prompt")->excludes(data);
+    verb.app->add_option("--n", a.n, "completions of a prompt (default: 1)")
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+    add_sampling(verb.app, a.sampling);
+    verb.app->add_option("--dtype", a.dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
+    verb.app->add_flag("--chat", a.chat, "apply the model's chat template");
+    verb.app->add_flag("--jsonl", a.jsonl, "print rows with token ids and log-probs instead of text");
+    verb.threads();
+    verb.example("hone generate --model runs/r1_zero_countdown/stages/rl --prompt $'7 3 12:33\\n' --n 4 --seed 2");
+  }
+
+  void add_logprobs() {
+    const auto verb = add("logprobs", "log-probs (and logits) of given tokens", logprobs);
+    auto& a = *verb.args;
+    verb.model();
+    verb.app->add_option("--data", a.data, "JSONL rows {\"token_ids\": [..]}; -: standard input")->required();
+    auto* logits = verb.app->add_flag("--logits", a.logits, "add a row of logits for every token");
+    verb.app->add_flag("--last", a.last, "with --logits: only the last token's")->needs(logits);
+    verb.threads();
+    verb.example(
+        "echo '{\"token_ids\": [17, 5, 9]}' | hone logprobs --model runs/r1_zero_countdown/stages/rl --data -");
+  }
+
+  void add_tokenize() {
+    const auto verb = add("tokenize", "JSONL {\"text\"} on standard input to {\"token_ids\"}, or back", tokenize);
+    auto& a = *verb.args;
+    verb.model();
+    verb.app->add_flag("--decode", a.decode, "{\"token_ids\"} to {\"text\"}, special tokens kept");
+    verb.app->add_flag("--no-special", a.no_special, "leave out the tokens that the post-processor adds");
+    verb.example("echo '{\"text\": \"7 3 12:33\\n\"}' | hone tokenize --model runs/r1_zero_countdown/stages/rl");
+  }
+
+  void add_inspect() {
+    const auto verb = add("inspect", "look into a run or a model", inspect);
+    auto& a = *verb.args;
+    verb.app->add_option("path", a.path, "run directory or model folder")->required();
+    verb.app->add_option("--sql", a.sql, "one SELECT over the run's prompts, rollouts, rewards and steps");
+    verb.app->add_flag("--json", a.json, "print JSON (with --sql: a list of rows)");
+    verb.example(
+        "hone inspect runs/r1_zero_countdown --sql \"SELECT step, value FROM steps WHERE stage='rl' AND "
+        "name='reward'\"");
+  }
+
+  void add_report() {
+    const auto verb = add("report", "write a run's page, or one curve of it", report);
+    auto& a = *verb.args;
+    verb.app->add_option("run", a.run, "run directory")->required();
+    verb.app->add_option("-o,--out", a.out, "where the page goes (default: RUN/report.html)");
+    auto* svg =
+        verb.app->add_option("--svg", a.svg, "write the curve of --stage to this file (and the page only with -o)");
+    auto* stage = verb.app->add_option("--stage", a.stage, "the stage of --svg")->needs(svg);
+    svg->needs(stage);
+    verb.example("hone report runs/r1_zero_countdown --svg curve.svg --stage rl");
+  }
+
+  void add_score() {
+    const auto verb = add("score", "score rows of completions", score);
+    auto& a = *verb.args;
+    verb.app->add_option("--reward", a.reward, "name of the reward")->required();
+    verb.app->add_option("--cases", a.cases,
+                         "JSONL rows {\"id\", \"completion\", ..columns}; -: standard input (default)");
+    verb.threads();
+    verb.example(
+        "echo '{\"id\": 1, \"completion\": \"<think></think><answer>7*3+12</answer>\", \"numbers\": [7, 3, 12], "
+        "\"target\": 33}'\n      | hone score --reward countdown");
+  }
+
+  void add_version() {
+    const auto verb = add("version", "version, torch, compiler, processor, CUDA", version);
+    verb.app->add_flag("--json", verb.args->json, "print one JSON object");
+    verb.example("hone version --json");
+  }
+
+  CLI::App app_{"hone: reinforcement-learning post-training of language models (R1-Zero, R1), in one binary", "hone"};
+  std::function<int()> run_;
+};
+
+/// A standard stream that is closed would be given to the next file that is opened, the database of a run, say.
+void open_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)!open("/dev/null", O_RDWR);
+  }
+}
+
+int refuse(int status, const std::string& sentence) {
+  std::cout.flush();
+  std::cerr << "hone: " << sentence << '\n';
+  return status;
 }
 
 int run_main(int argc, char** argv) {
-  CLI::App app{"hone: reinforcement-learning post-training of language models (R1-Zero, R1), in one binary"};
-  app.require_subcommand(1);
-  std::function<int()> run;
-  add_train(app, run);
+  open_standard_streams();
+  std::signal(SIGPIPE, SIG_DFL);  // a reader that leaves (`| head`) ends us quietly, even where SIGPIPE was ignored
+  std::ios::sync_with_stdio(false);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    return run();
+    const int status = CommandLine().run(argc, argv);
+    if (std::cout.flush()) return status;
+    return refuse(1, "standard output could not be written; is the disk full?");
   } catch (const std::invalid_argument& error) {
-    std::cerr << "hone: " << error.what() << '\n';
-    return 2;
+    return refuse(2, one_line(error));
+  } catch (const std::bad_alloc&) {
+    return refuse(1, "not enough memory; use a smaller batch, length or model");
   } catch (const std::exception& error) {
-    std::cerr << "hone: " << error.what() << '\n';
-    return 1;
+    return refuse(1, one_line(error));
   }
 }
 

@@ -1,35 +1,36 @@
+// hone train RECIPE.yaml: runs the stages of a recipe.
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <stdexcept>
-#include <thread>
 
 #include <unistd.h>
 
+#include "cli/check_inputs.h"
+#include "cli/input.h"
 #include "cli/verbs.h"
 #include "models/kernels/thread_pool.h"
-#include "recipes/countdown/countdown.h"
 #include "rl/recipe.h"
 #include "rl/run.h"
 
 namespace hone {
+namespace fs = std::filesystem;
 
 int train(const TrainArgs& args) {
   const Recipe recipe = load_recipe(args.recipe, args.set);
+  RunOptions options{.recipe_dir = fs::absolute(args.recipe).parent_path(),
+                     .run_dir = args.run_dir.empty() ? fs::path("runs") / recipe.name : fs::path(args.run_dir),
+                     .resume = args.resume,
+                     .from = args.from,
+                     .until = args.until,
+                     .threads = kernel_pool().threads(),
+                     .progress = terminal_options(STDOUT_FILENO)};
+  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value());
   if (args.dry_run) {
     std::cout << describe(recipe);
     return 0;
   }
-  const int threads = kernel_pool().threads();
-  RunOptions options{.recipe_dir = std::filesystem::absolute(args.recipe).parent_path(),
-                     .run_dir = args.run_dir.empty() ? std::filesystem::path("runs") / recipe.name : std::filesystem::path(args.run_dir),
-                     .resume = args.resume,
-                     .from = args.from,
-                     .until = args.until,
-                     .threads = threads,
-                     .progress = terminal_options(STDOUT_FILENO)};
   options.progress.color = options.progress.terminal && std::getenv("NO_COLOR") == nullptr;
-  run_recipe(recipe, options, {{"countdown", countdown_task()}}, std::cout);
+  run_recipe(recipe, options, known_tasks(), std::cout);
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // The verbs of the command line: what each is given, and the function that does it. Flags are bound in main.cpp.
-// Every function returns the exit status; exceptions are turned into one in main.cpp.
+// Every function returns the exit status; exceptions are turned into one in main.cpp: std::invalid_argument (see
+// cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,82 @@ struct TrainArgs {
   bool resume = false;
   std::optional<std::string> from, until;
   bool dry_run = false;
-  int threads = 0;      ///< 0: all cores
+  int threads = 0;  ///< 0: all cores
 };
 int train(const TrainArgs& args);
+
+/// How completions are drawn. What is absent comes from generation_config.json, else: temperature 1, no filters, and as
+/// many new tokens as the model has positions for, 256 at most.
+struct SamplingArgs {
+  bool greedy = false;
+  std::optional<double> temperature;
+  std::optional<int64_t> top_k;  ///< 0: off
+  std::optional<double> top_p;   ///< 1: off
+  std::optional<int64_t> max_new_tokens;
+  int64_t min_new_tokens = 0;
+  uint64_t seed = 1;
+};
+
+struct EvalArgs {
+  std::string model, data, reward, task;
+  int64_t k = 8;
+  int64_t limit = 0;  ///< 0: all rows
+  SamplingArgs sampling;
+  std::string save;  ///< empty: the completions are not kept
+  bool json = false;
+  int threads = 0;
+};
+int eval(const EvalArgs& args);
+
+struct GenerateArgs {
+  std::string model, data;
+  std::optional<std::string> prompt;
+  int64_t n = 1;
+  SamplingArgs sampling;
+  std::string dtype = "float32";
+  bool chat = false;
+  bool jsonl = false;
+  int threads = 0;
+};
+int generate(const GenerateArgs& args);
+
+struct LogprobsArgs {
+  std::string model, data;  ///< data "-": standard input
+  bool logits = false, last = false;
+  int threads = 0;
+};
+int logprobs(const LogprobsArgs& args);
+
+struct TokenizeArgs {
+  std::string model;
+  bool decode = false, no_special = false;
+};
+int tokenize(const TokenizeArgs& args);
+
+struct InspectArgs {
+  std::string path;  ///< a run directory or a model folder
+  std::optional<std::string> sql;
+  bool json = false;
+};
+int inspect(const InspectArgs& args);
+
+struct ReportArgs {
+  std::string run;
+  std::string out;         ///< empty: RUN/report.html
+  std::string svg, stage;  ///< both or neither
+};
+int report(const ReportArgs& args);
+
+struct ScoreArgs {
+  std::string reward;
+  std::string cases = "-";  ///< "-": standard input
+  int threads = 0;
+};
+int score(const ScoreArgs& args);
+
+struct VersionArgs {
+  bool json = false;
+};
+int version(const VersionArgs& args);
 
 }  // namespace hone

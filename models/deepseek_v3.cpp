@@ -116,16 +116,16 @@ class MixtureOfExperts {
     RoutingRule plain = rule_;
     plain.groups = plain.kept_groups = 1;
     const at::Tensor top = ops::select_experts(plain, scores, at::empty({rule_.experts}, scores.options().requires_grad(false)).zero_());
-    at::Tensor share = at::empty(scores.sizes(), scores.options().requires_grad(false).dtype(at::kFloat));
+    at::Tensor share = at::empty(scores.sizes(), scores.options().requires_grad(false).dtype(at::kDouble));
     for (const auto& span : rows.spans) {
-      std::vector<float> f(static_cast<size_t>(rule_.experts), 0.f);
-      const auto t = static_cast<float>(span.count);
-      const float one = static_cast<float>(rule_.experts) / (static_cast<float>(rule_.top_k) * t);
+      std::vector<double> f(static_cast<size_t>(rule_.experts), 0.0);
+      const auto t = static_cast<double>(span.count);
+      const double one = static_cast<double>(rule_.experts) / (static_cast<double>(rule_.top_k) * t);
       const int64_t* id = top.const_data_ptr<int64_t>() + span.row * rule_.top_k;
       for (int64_t i = 0; i < span.count * rule_.top_k; ++i) f[static_cast<size_t>(id[i])] += one;
-      for (float& x : f) x /= t * static_cast<float>(rows.spans.size());
+      for (double& x : f) x /= t * static_cast<double>(rows.spans.size());
       for (int64_t i = 0; i < span.count; ++i) {
-        std::copy(f.begin(), f.end(), share.mutable_data_ptr<float>() + (span.row + i) * rule_.experts);
+        std::copy(f.begin(), f.end(), share.mutable_data_ptr<double>() + (span.row + i) * rule_.experts);
       }
     }
     return (share.to(scores.scalar_type()) * scores / scores.sum(1, /*keepdim=*/true)).sum();

@@ -150,7 +150,8 @@ void Optimizer::muon_steps(double rate, float grad_scale) {
     orthogonalise(update.data(), n / (rows * columns), rows, columns);
     const double shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(columns)));
     const auto scale = static_cast<float>(rate * shape), decay = static_cast<float>(rate * config_.weight_decay);
-    for (int64_t i = 0; i < n; ++i) data(w)[i] -= decay * data(w)[i] + scale * update[static_cast<size_t>(i)];
+    float* weights = data(w);
+    for (int64_t i = 0; i < n; ++i) weights[i] -= decay * weights[i] + scale * update[static_cast<size_t>(i)];
   }
 }
 

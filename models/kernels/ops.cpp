@@ -114,11 +114,12 @@ namespace {
 at::Tensor embedding_forward(const at::Tensor& table, const at::Tensor& ids) {
   const int64_t c = table.size(1), n = ids.numel();
   at::Tensor out = at::empty({n, c}, table.options());
-  const int64_t* id = ids.const_data_ptr<int64_t>();
+  const int64_t *id = ids.const_data_ptr<int64_t>(), v = table.size(0);
+  float* to = data(out);
+  const float* from = data(table);
   for (int64_t i = 0; i < n; ++i) {
-    TORCH_CHECK(id[i] >= 0 && id[i] < table.size(0), "token id ", id[i], " at row ", i, " is outside the vocabulary of ",
-                table.size(0));
-    std::memcpy(data(out) + i * c, data(table) + id[i] * c, sizeof(float) * static_cast<size_t>(c));
+    TORCH_CHECK(id[i] >= 0 && id[i] < v, "token id ", id[i], " at row ", i, " is outside the vocabulary of ", v);
+    std::memcpy(to + i * c, from + id[i] * c, sizeof(float) * static_cast<size_t>(c));
   }
   return out;
 }
@@ -133,10 +134,13 @@ struct EmbeddingFn : Function<EmbeddingFn> {
     const at::Tensor ids = ctx->get_saved_variables()[0];
     const at::Tensor dy = grads[0].contiguous();
     at::Tensor dw = at::zeros(held<std::vector<int64_t>>(ctx), dy.options());
-    const int64_t c = dy.size(1);
-    for (int64_t i = 0; i < ids.numel(); ++i) {
-      float* row = data(dw) + ids.const_data_ptr<int64_t>()[i] * c;
-      const float* d = data(dy) + i * c;
+    const int64_t c = dy.size(1), n = ids.numel();
+    const int64_t* id = ids.const_data_ptr<int64_t>();
+    float* to = data(dw);
+    const float* from = data(dy);
+    for (int64_t i = 0; i < n; ++i) {
+      float* row = to + id[i] * c;
+      const float* d = from + i * c;
       for (int64_t j = 0; j < c; ++j) row[j] += d[j];
     }
     return {dw, {}};
@@ -630,13 +634,15 @@ void select_rows(const RoutingRule& rule, const at::Tensor& scores, const at::Te
 // g_j = scale s_j / (sum s + 1e-20), or scale s_j.
 at::Tensor expert_weights_forward(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& ids) {
   at::Tensor out = at::empty({ids.size(0), rule.top_k}, scores.options());
-  const int64_t* id = ids.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < ids.size(0); ++i) {
-    const float* s = data(scores) + i * rule.experts;
+  const int64_t *id = ids.const_data_ptr<int64_t>(), n = ids.size(0);
+  const float* all = data(scores);
+  float* to = data(out);
+  for (int64_t i = 0; i < n; ++i) {
+    const float* s = all + i * rule.experts;
     float sum = 0;
     for (int64_t j = 0; j < rule.top_k; ++j) sum += s[id[i * rule.top_k + j]];
     const float factor = static_cast<float>(rule.scale) / (rule.normalise ? sum + 1e-20f : 1.f);
-    for (int64_t j = 0; j < rule.top_k; ++j) data(out)[i * rule.top_k + j] = s[id[i * rule.top_k + j]] * factor;
+    for (int64_t j = 0; j < rule.top_k; ++j) to[i * rule.top_k + j] = s[id[i * rule.top_k + j]] * factor;
   }
   return out;
 }
@@ -653,10 +659,13 @@ struct ExpertWeightsFn : Function<ExpertWeightsFn> {
     const at::Tensor &scores = saved[0], &ids = saved[1];
     const at::Tensor dy = grads[0].contiguous();
     at::Tensor ds = at::zeros_like(scores);
-    const int64_t k = rule.top_k;
-    for (int64_t i = 0; i < ids.size(0); ++i) {
-      const int64_t* id = ids.const_data_ptr<int64_t>() + i * k;
-      const float *s = data(scores) + i * rule.experts, *d = data(dy) + i * k;
+    const int64_t k = rule.top_k, n = ids.size(0);
+    const int64_t* all_ids = ids.const_data_ptr<int64_t>();
+    const float *all_scores = data(scores), *all_dy = data(dy);
+    float* to = data(ds);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t* id = all_ids + i * k;
+      const float *s = all_scores + i * rule.experts, *d = all_dy + i * k;
       float sum = 0, dot = 0;
       for (int64_t j = 0; j < k; ++j) {
         sum += s[id[j]];
@@ -664,7 +673,7 @@ struct ExpertWeightsFn : Function<ExpertWeightsFn> {
       }
       const float total = rule.normalise ? sum + 1e-20f : 1.f, back = rule.normalise ? dot / total : 0.f;
       const float factor = static_cast<float>(rule.scale) / total;
-      for (int64_t j = 0; j < k; ++j) data(ds)[i * rule.experts + id[j]] = factor * (d[j] - back);
+      for (int64_t j = 0; j < k; ++j) to[i * rule.experts + id[j]] = factor * (d[j] - back);
     }
     return {ds, {}, {}};
   }
@@ -716,8 +725,8 @@ ExpertActivations experts_activations(const Dispatch& d, const at::Tensor& x, co
   ExpertActivations a{at::empty({pairs, c}, x.options()), at::empty({pairs, f}, x.options()),
                       at::empty({pairs, f}, x.options()), at::empty({pairs, f}, x.options()),
                       at::empty({pairs, c}, x.options())};
-  for_pairs(d, [&](int64_t i, int64_t pair) {
-    std::memcpy(data(a.x) + i * c, data(x) + pair / d.k * c, sizeof(float) * static_cast<size_t>(c));
+  for_pairs(d, [c, k = d.k, to = data(a.x), from = data(x)](int64_t i, int64_t pair) {
+    std::memcpy(to + i * c, from + pair / k * c, sizeof(float) * static_cast<size_t>(c));
   });
   std::vector<cpu::Gemm> products;
   expert_products(d, a.x, gate, a.gate, products);
@@ -742,13 +751,15 @@ at::Tensor combine(const Dispatch& d, const at::Tensor& rows, const float* facto
   const int64_t c = rows.size(1);
   at::Tensor out = at::zeros({n, c}, rows.options());
   const auto place = places(d);
+  float* to = data(out);
+  const float* from = data(rows);
   constexpr int64_t kRows = 64;
   kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
     for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
       for (int64_t j = 0; j < d.k; ++j) {
         const float factor = factors ? factors[i * d.k + j] : 1.f;
-        const float* row = data(rows) + place[static_cast<size_t>(i * d.k + j)] * c;
-        float* o = data(out) + i * c;
+        const float* row = from + place[static_cast<size_t>(i * d.k + j)] * c;
+        float* o = to + i * c;
         for (int64_t t = 0; t < c; ++t) o[t] += factor * row[t];
       }
     }
@@ -775,14 +786,15 @@ struct ExpertsFn : Function<ExpertsFn> {
     const at::Tensor dout = grads[0].contiguous();
     const int64_t c = dout.size(1), f = gate_w.size(1);
     at::Tensor dweights = at::empty_like(weights), dy = at::empty_like(a.y), dact = at::empty_like(a.act);
-    for_pairs(d, [&](int64_t i, int64_t pair) {
-      const float *g = data(dout) + pair / d.k * c, *y = data(a.y) + i * c, w = data(weights)[pair];
-      float dot = 0;
+    for_pairs(d, [c, k = d.k, all_g = data(dout), all_y = data(a.y), all_w = data(weights), all_dy = data(dy),
+                  all_dw = data(dweights)](int64_t i, int64_t pair) {
+      const float *g = all_g + pair / k * c, *y = all_y + i * c, w = all_w[pair];
+      float *to = all_dy + i * c, dot = 0;
       for (int64_t t = 0; t < c; ++t) {
         dot += g[t] * y[t];
-        data(dy)[i * c + t] = w * g[t];
+        to[t] = w * g[t];
       }
-      data(dweights)[pair] = dot;
+      all_dw[pair] = dot;
     });
     at::Tensor dgate_w = at::zeros_like(gate_w), dup_w = at::zeros_like(up_w), ddown_w = at::zeros_like(down_w);
     at::Tensor dgate = at::empty_like(a.gate), dup = at::empty_like(a.up);

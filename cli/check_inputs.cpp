@@ -1,0 +1,104 @@
+#include "cli/check_inputs.h"
+
+#include <map>
+#include <optional>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "cli/input.h"
+#include "models/model_config.h"
+#include "rewards/rewards.h"
+#include "rl/recipe.h"
+#include "rl/sft.h"
+#include "rollout/dataset.h"
+#include "rollout/engine.h"
+
+namespace hone {
+namespace fs = std::filesystem;
+namespace {
+
+class InputCheck {
+ public:
+  InputCheck(const fs::path& recipe_dir, const fs::path& run_dir) : recipe_dir_(recipe_dir), run_dir_(run_dir) {}
+
+  void check(const BaseConfig& c) {
+    const Task& task = task_named(c.task);
+    nlohmann::json config = c.model_config;
+    config["vocab_size"] = Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name).vocab_size();
+    parse_recipe_model(config, "model_config");
+  }
+  void check(const SftConfig& c) {
+    const Source* source = model_of(c.model);
+    if (source && is_outside(c.data)) {
+      load_documents(path_of(c.data), source->tokenizer, source->end_token, c.completion_only_loss, c.max_length);
+    } else {
+      check_exists(c.data);
+    }
+  }
+  void check(const RlConfig& c) {
+    make_rewards(c.reward_funcs, c.reward_weights);
+    check_prompts(c.model, c.data);
+  }
+  void check(const EvalConfig& c) {
+    make_rewards(c.reward_funcs);
+    if (!c.task.empty()) task_named(c.task);
+    check_prompts(c.model, c.data);
+  }
+
+ private:
+  /// What data files are read with.
+  struct Source {
+    Tokenizer tokenizer;
+    int32_t end_token;
+  };
+
+  static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
+  fs::path path_of(const std::string& value) const { return resolve_path(value, recipe_dir_, run_dir_); }
+
+  /// Null for a model that the run itself makes. Each is read once.
+  const Source* model_of(const std::string& value) {
+    if (!is_outside(value)) return nullptr;
+    const fs::path path = path_of(value);
+    auto found = sources_.find(path);
+    if (found == sources_.end()) {
+      const Model model = read_model(path.string());
+      found = sources_.emplace(path, Source{model.tokenizer, end_tokens(model.policy->config())[0]}).first;
+    }
+    return &found->second;
+  }
+
+  void check_exists(const std::string& data) const {
+    if (is_outside(data) && !fs::exists(path_of(data))) {
+      throw std::invalid_argument(path_of(data).string() + ": not found; check the path");
+    }
+  }
+
+  /// Under a tokenizer that is yet to be made, text can only be taken as it is.
+  void check_prompts(const std::string& model, const std::string& data) {
+    const Source* source = model_of(model);
+    if (!is_outside(data)) return;
+    load_prompts(path_of(data).string(), [&](std::string_view text) {
+      return source ? source->tokenizer.encode(text) : std::vector<int32_t>{0};
+    });
+  }
+
+  const fs::path &recipe_dir_, &run_dir_;
+  std::map<fs::path, Source> sources_;
+};
+
+}  // namespace
+
+void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, bool repeat) {
+  InputCheck inputs(recipe_dir, run_dir);
+  for (const StageConfig& stage : recipe.stages) {
+    if (!repeat && fs::exists(run_dir / "stages" / stage.name / "metrics.json")) continue;
+    try {
+      as_input([&] { std::visit([&](const auto& options) { inputs.check(options); }, stage.options); });
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument(fmt::format("stage '{}': {}", stage.name, error.what()));
+    }
+  }
+}
+
+}  // namespace hone

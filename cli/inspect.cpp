@@ -1,0 +1,214 @@
+// hone inspect RUN|MODEL: what a run has stored, or what a model is made of.
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/input.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "rl/chart.h"
+#include "rl/run_store.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json, nlohmann::ordered_json;
+
+// ---- run ------------------------------------------------------------------------------------------------------------
+
+struct StageSummary {
+  std::string name;
+  int64_t steps = 0, last_step = 0, rollouts = 0;
+  std::map<std::string, double> metrics;  ///< the last value of each
+};
+
+int64_t integer(const RunReader& run, const std::string& sql, const std::string& stage) {
+  const json cell = run.query(sql, {stage}).rows.at(0).at(0);
+  return cell.is_null() ? 0 : cell.get<int64_t>();
+}
+
+StageSummary summarize(const RunReader& run, const std::string& stage) {
+  StageSummary s{.name = stage,
+                 .steps = integer(run, "SELECT COUNT(DISTINCT step) FROM steps WHERE stage = ?", stage),
+                 .last_step = integer(run, "SELECT MAX(step) FROM steps WHERE stage = ?", stage),
+                 .rollouts = integer(run, "SELECT COUNT(*) FROM rollouts WHERE stage = ?", stage)};
+  for (const auto& [name, series] : run.steps(stage)) {
+    if (!series.empty()) s.metrics[name] = series.back().second;
+  }
+  return s;
+}
+
+ordered_json to_json(const StageSummary& s) {
+  ordered_json metrics = ordered_json::object();
+  for (const auto& [name, value] : s.metrics)
+    metrics[name] = std::isfinite(value) ? ordered_json(value) : ordered_json();
+  return {
+      {"name", s.name}, {"steps", s.steps}, {"last_step", s.last_step}, {"rollouts", s.rollouts}, {"metrics", metrics}};
+}
+
+/// The few metrics that say how a stage went.
+std::string highlights(const StageSummary& s) {
+  std::vector<std::string> texts;
+  for (const char* name : {"loss", "reward", "completions/mean_length", "completions/clipped_ratio", "eval_pass@1",
+                           "eval_pass@8", "eval_mean_length", "eval_truncated"}) {
+    if (s.metrics.count(name)) texts.push_back(fmt::format("{} {}", name, format_value(s.metrics.at(name))));
+  }
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+void print_run(const std::string& path, const RunReader& run, bool as_json) {
+  std::vector<StageSummary> stages;
+  for (const std::string& name : run.stages()) stages.push_back(summarize(run, name));
+  int64_t rollouts = 0;
+  for (const StageSummary& s : stages) rollouts += s.rollouts;
+  if (as_json) {
+    ordered_json out{{"run", path}, {"rollouts", rollouts}, {"stages", ordered_json::array()}};
+    for (const StageSummary& s : stages) out["stages"].push_back(to_json(s));
+    std::cout << out.dump() << '\n';
+    return;
+  }
+  std::cout << fmt::format("run {}: {} stages, {} rollouts\n", path, stages.size(), rollouts);
+  for (const StageSummary& s : stages) {
+    std::cout << fmt::format("{:<12} step {:<7} {:>8} rollouts  {}\n", s.name, s.last_step, s.rollouts, highlights(s));
+  }
+}
+
+void print_query(const QueryResult& result, bool as_json) {
+  if (as_json) {
+    std::string text;
+    for (const auto& row : result.rows) {
+      ordered_json object = ordered_json::object();
+      for (size_t c = 0; c < row.size(); ++c) object[result.columns[c]] = row[c];
+      text += (text.empty() ? "" : ",\n ") + object.dump();
+    }
+    std::cout << "[" << text << "]\n";
+    return;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& row : result.rows) {
+    rows.emplace_back();
+    for (const json& cell : row) rows.back().push_back(cell.is_string() ? cell.get<std::string>() : cell.dump());
+  }
+  std::cout << table(result.columns, rows);
+}
+
+// ---- model ----------------------------------------------------------------------------------------------------------
+
+/// Numbers of parameters; a tied embedding counts once.
+struct ParameterCounts {
+  std::vector<std::pair<std::string, int64_t>> parts{{"embedding", 0},      {"attention", 0}, {"dense_ffn", 0},
+                                                     {"shared_experts", 0}, {"experts", 0},   {"router", 0},
+                                                     {"norms", 0}};
+  int64_t total = 0;
+  int64_t active = 0;  ///< what one token passes through: all but the experts it is not sent to
+};
+
+std::string part_of(const Parameter& p) {
+  const std::string& name = p.names.at(0);
+  const auto has = [&](const char* text) { return name.find(text) != std::string::npos; };
+  if (p.kind == ParameterKind::kNorm) return "norms";
+  if (has("embed_tokens") || has("lm_head")) return "embedding";
+  if (has(".mlp.experts.")) return "experts";
+  if (has(".mlp.shared_experts.")) return "shared_experts";
+  if (has(".mlp.gate.")) return "router";
+  return has(".self_attn.") ? "attention" : "dense_ffn";
+}
+
+ParameterCounts count_parameters(const Policy& policy) {
+  ParameterCounts counts;
+  int64_t experts = 0;
+  for (const Parameter& p : policy.parameters().all()) {
+    const std::string part = part_of(p);
+    for (auto& [name, count] : counts.parts) count += name == part ? p.tensor.numel() : 0;
+    experts += part == "experts" ? p.tensor.numel() : 0;
+    counts.total += p.tensor.numel();
+  }
+  const ModelConfig& c = policy.config();
+  counts.active = counts.total;
+  if (experts > 0) counts.active -= experts / c.n_routed_experts * (c.n_routed_experts - c.num_experts_per_tok);
+  return counts;
+}
+
+/// Counted from an allocation, not from a formula.
+int64_t cache_bytes_per_token(const std::vector<cpu::AttentionShape>& layers) {
+  constexpr int64_t kTokens = 16 * cpu::kBlock;
+  return KvCache(layers, /*sequences=*/1, kTokens).bytes() / kTokens;
+}
+
+/// The layers as plain multi-head attention would cache them: keys and values of every head.
+std::vector<cpu::AttentionShape> multi_head(const ModelConfig& c, size_t layers) {
+  const bool latent = c.architecture == Architecture::kDeepseekV3;
+  return std::vector<cpu::AttentionShape>(layers, {.heads = c.num_attention_heads,
+                                                   .kv_heads = c.num_attention_heads,
+                                                   .key_dim = latent ? c.qk_head_dim() : c.head_dim,
+                                                   .value_dim = latent ? c.v_head_dim : c.head_dim});
+}
+
+ordered_json describe_model(const std::string& path, const Policy& policy) {
+  const ModelConfig& c = policy.config();
+  const ParameterCounts counts = count_parameters(policy);
+  ordered_json parts = ordered_json::object();
+  for (const auto& [name, count] : counts.parts) parts[name] = count;
+  const int64_t bytes = cache_bytes_per_token(policy.attention_shapes());
+  const int64_t mha = cache_bytes_per_token(multi_head(c, policy.attention_shapes().size()));
+  return {{"model", path},
+          {"architecture", model_type(c.architecture)},
+          {"layers", c.num_hidden_layers},
+          {"hidden_size", c.hidden_size},
+          {"heads", c.num_attention_heads},
+          {"vocab_size", c.vocab_size},
+          {"max_position_embeddings", c.max_position_embeddings},
+          {"parameters", parts},
+          {"total_parameters", counts.total},
+          {"active_parameters_per_token", counts.active},
+          {"kv_cache_bytes_per_token", bytes},
+          {"mha_cache_bytes_per_token", mha},
+          {"kv_cache_ratio_to_mha", static_cast<double>(bytes) / static_cast<double>(mha)}};
+}
+
+void print_model(const ordered_json& m) {
+  const auto number = [&](const char* key) { return m.at(key).get<int64_t>(); };
+  std::cout << fmt::format("model {}: {}, {} layers of width {}, {} heads, vocabulary {}, {} positions\n",
+                           m.at("model").get<std::string>(), m.at("architecture").get<std::string>(), number("layers"),
+                           number("hidden_size"), number("heads"), number("vocab_size"),
+                           number("max_position_embeddings"));
+  for (const auto& [name, count] : m.at("parameters").items()) {
+    if (count > 0) std::cout << fmt::format("  {:<16} {:>14}\n", name, count.get<int64_t>());
+  }
+  std::cout << fmt::format("  {:<16} {:>14}\n  {:<16} {:>14}\n", "total", number("total_parameters"),
+                           "active per token", number("active_parameters_per_token"));
+  std::cout << fmt::format("cache {} bytes per token, {:.3g} of the {} of multi-head attention (float32)\n",
+                           number("kv_cache_bytes_per_token"), m.at("kv_cache_ratio_to_mha").get<double>(),
+                           number("mha_cache_bytes_per_token"));
+}
+
+}  // namespace
+
+int inspect(const InspectArgs& args) {
+  const fs::path path(args.path);
+  if (fs::exists(path / "run.db")) {
+    const auto run = as_input([&] { return std::make_unique<RunReader>(path); });
+    if (args.sql) print_query(run->query(*args.sql), args.json);
+    else print_run(args.path, *run, args.json);
+    return 0;
+  }
+  if (args.sql)
+    throw std::invalid_argument(fmt::format("{}: --sql needs a run directory, and there is no run.db", args.path));
+  if (!fs::exists(path / "config.json") && !fs::exists(path / "final" / "config.json")) {
+    throw std::invalid_argument(
+        fmt::format("{}: neither a run (run.db) nor a model (config.json) is there", args.path));
+  }
+  const auto policy = as_input([&] { return Policy::load(model_folder(args.path)); });
+  const ordered_json model = describe_model(args.path, *policy);
+  if (args.json) std::cout << model.dump() << '\n';
+  else print_model(model);
+  return 0;
+}
+
+}  // namespace hone
