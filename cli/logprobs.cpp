@@ -80,11 +80,13 @@ at::Tensor packed_logits(const Policy& policy, std::span<const TokenRow> rows) {
 /// [[..],..] of tokens [first, first + count).
 std::string logits_json(const at::Tensor& logits, size_t first, size_t count) {
   const auto width = static_cast<size_t>(logits.size(1));
-  std::string text;
+  std::string text = "[";
   for (size_t t = first; t < first + count; ++t) {
-    text += (t == first ? "[" : ",") + json_list(std::span(logits.const_data_ptr<float>() + t * width, width));
+    if (t > first) text += ',';
+    text += json_list(std::span(logits.const_data_ptr<float>() + t * width, width));
   }
-  return text + "]";
+  text += ']';
+  return text;
 }
 
 void print_pack(const Policy& policy, std::span<const TokenRow> rows, const LogprobsArgs& args) {

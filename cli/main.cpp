@@ -17,6 +17,7 @@
 #include "cli/input.h"
 #include "cli/verbs.h"
 #include "models/kernels/thread_pool.h"
+#include "rl/suggest.h"
 
 namespace hone {
 namespace {
@@ -69,14 +70,31 @@ class CommandLine {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() == 0) return app_.exit(error);  // --help
-      const auto verbs = app_.get_subcommands();
-      const std::string help = verbs.empty() ? "hone --help" : "hone " + verbs[0]->get_name() + " --help";
-      throw std::invalid_argument(one_line(error) + "; see `" + help + "`");
+      refuse_command_line(one_line(error));
     }
     return run_();
   }
 
  private:
+  /// CLI11 complains of what is missing before what is unknown; a misspelt word is both, and worth naming.
+  [[noreturn]] void refuse_command_line(const std::string& complaint) const {
+    const auto verbs = app_.get_subcommands();
+    const CLI::App& app = verbs.empty() ? app_ : *verbs[0];
+    const std::string help = verbs.empty() ? "hone --help" : "hone " + app.get_name() + " --help";
+    const auto unknown = app_.remaining(/*recurse=*/true);
+    const std::string what = unknown.empty() ? complaint : "unknown: '" + unknown[0] + "'; " + hint(app, unknown[0]);
+    throw std::invalid_argument(what + "; see `" + help + "`");
+  }
+
+  static std::string hint(const CLI::App& app, const std::string& word) {
+    std::vector<std::string> known;
+    for (const CLI::App* verb : app.get_subcommands({})) known.push_back(verb->get_name());
+    if (known.empty() || word.starts_with("-")) {
+      for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
+    }
+    return did_you_mean(word, known);
+  }
+
   template <class Args>
   Verb<Args> add(const std::string& name, const std::string& help, int (*function)(const Args&)) {
     Verb<Args> verb{app_.add_subcommand(name, help)};
@@ -101,7 +119,7 @@ class CommandLine {
         ->check(kAtLeastOne);
     app->add_option("--min-new-tokens", s.min_new_tokens, "the end token is not drawn before this length")
         ->check(kCount);
-    app->add_option("--seed", s.seed, "of every random draw (default: 1)");
+    app->add_option("--seed", s.seed, "of every random draw (default: 1)")->check(CLI::NonNegativeNumber);
     app->add_flag("--greedy", s.greedy, "take the most likely token each time")->excludes("--temperature");
   }
 
@@ -133,7 +151,7 @@ class CommandLine {
     verb.app->add_flag("--json", a.json, "print the metrics as one JSON object");
     verb.threads();
     verb.example(
-        "hone eval --model runs/r1_zero_countdown/stages/rl --reward countdown --task countdown\n"
+        "hone eval --model runs/r1_zero_countdown/stages/rl --reward countdown --task countdown \\\n"
         "      --data runs/r1_zero_countdown/stages/base/data/heldout.jsonl --limit 100");
   }
 
@@ -206,7 +224,7 @@ class CommandLine {
     verb.threads();
     verb.example(
         "echo '{\"id\": 1, \"completion\": \"<think></think><answer>7*3+12</answer>\", \"numbers\": [7, 3, 12], "
-        "\"target\": 33}'\n      | hone score --reward countdown");
+        "\"target\": 33}' \\\n      | hone score --reward countdown");
   }
 
   void add_version() {

@@ -48,7 +48,7 @@ make_venv() {
     rm -rf "$venv" && python3 -m venv "$venv"
   fi
   say "installing into $venv: $(grep -v '^[#-]' "$wanted" | tr '\n' ' ')(torch is a large download)"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted"
+  "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -r "$wanted"
   installed_by "$wanted" >"$mark"
 }
 

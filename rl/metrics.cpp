@@ -176,6 +176,7 @@ void put_pass_metrics(Metrics& metrics, const std::vector<Problem>& problems, in
   metrics["eval_pass@1_low"] = std::max(0.0, mean(first) - half);
   metrics["eval_pass@1_high"] = std::min(1.0, mean(first) + half);
   for (int64_t k = 2; k <= num_samples; k *= 2) metrics[fmt::format("eval_pass@{}", k)] = mean(pass(k));
+  metrics[fmt::format("eval_pass@{}", num_samples)] = mean(pass(num_samples));
 }
 
 }  // namespace

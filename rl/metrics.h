@@ -22,7 +22,7 @@ std::map<std::string, double> reward_metrics(const std::vector<Group>& groups,
 /// one that this reward did not score is left out, and so is a problem without scored samples (eval_not_scored: share
 /// of samples). Names:
 ///   eval_pass@1 and its 95 % interval eval_pass@1_low/_high: mean over problems of c/n, +- 1.96 standard errors
-///   eval_pass@k for k = 2, 4, .. <= n: mean of 1 - C(n-c, k)/C(n, k), unbiased (arXiv:2107.03374)
+///   eval_pass@k for k = 2, 4, .. < n and n: mean of 1 - C(n-c, k)/C(n, k), unbiased (arXiv:2107.03374)
 ///   eval_maj@n: the most frequent text inside the last <answer>, the first of equals; its share of correct samples
 ///   eval_mean_length, eval_truncated (share cut at the limit), eval_reflections, eval_num_problems
 /// Throws std::runtime_error when nothing could be scored.

@@ -1,0 +1,130 @@
+"""A run killed with SIGKILL at any moment and resumed ends with the bytes of one that was never stopped: final/*, and
+every row of run.db but times. Standard library only.   python3 tests/e2e/resume_test.py build/release/hone"""
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HONE = ""
+
+RECIPE = """
+name: resume
+seed: 5
+stages:
+  - name: base
+    kind: base
+    task: countdown
+    model_config: {model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
+                   qk_nope_head_dim: 8, qk_rope_head_dim: 8, v_head_dim: 12, first_k_dense_replace: 1, intermediate_size: 96,
+                   n_routed_experts: 8, num_experts_per_tok: 2, n_shared_experts: 1, moe_intermediate_size: 32,
+                   max_position_embeddings: 320, tie_word_embeddings: true}
+    optimizer: muon
+    learning_rate: 4.0e-3
+    router_bias_update_rate: 1.0e-3
+    max_steps: 90
+    save_steps: 7
+  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [countdown, format], prompts_per_step: 4,
+     steps_per_generation: 2, num_generations: 8, max_completion_length: 60, beta: 0.01, ref_model_sync_steps: 4,
+     learning_rate: 4.0e-4, max_steps: 12, save_steps: 2}
+  - {name: after, kind: eval, model: "${rl}", data: "${base}/heldout.jsonl", reward_funcs: [countdown], limit: 20,
+     num_generations: 4, max_completion_length: 60}
+"""
+NOT_TIMED = "name not like 'time/%' and name not like 'perf/%' and name <> 'step_time'"
+
+
+class ResumeTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.root = pathlib.Path(cls.folder.name)
+        cls.recipe = cls.root / "recipe.yaml"
+        cls.recipe.write_text(RECIPE)
+        start = time.monotonic()
+        cls.run_to_end("whole")
+        cls.seconds = time.monotonic() - start
+        cls.expected = cls.contents("whole")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @classmethod
+    def command(cls, name, *more):
+        return [HONE, "train", str(cls.recipe), "--run-dir", str(cls.root / name), "--threads", "2", "--resume", *more]
+
+    @classmethod
+    def run_to_end(cls, name):
+        subprocess.run(cls.command(name), check=True, stdout=subprocess.DEVNULL, timeout=600)
+
+    @classmethod
+    def contents(cls, name):
+        run = cls.root / name
+        files = {str(p.relative_to(run)): p.read_bytes()
+                 for stage in ("base", "rl") for p in sorted((run / "stages" / stage / "final").iterdir())}
+        with sqlite3.connect(run / "run.db") as db:
+            assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+            return {
+                "files": files,
+                "steps": db.execute(f"select stage, step, name, value from steps where {NOT_TIMED} order by 1, 2, 3").fetchall(),
+                "rollouts": db.execute("select * from rollouts order by stage, step, prompt_id, sample").fetchall(),
+                "rewards": db.execute("select * from rewards order by rollout_id, name").fetchall(),
+                "prompts": db.execute("select * from prompts order by stage, id").fetchall(),
+            }
+
+    def kill_when(self, name, due):
+        """Starts or resumes the run and kills it as soon as due() says so; False when it ended before."""
+        process = subprocess.Popen(self.command(name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            if due():
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            time.sleep(0.0005)
+        return False
+
+    def expect_same(self, name):
+        self.run_to_end(name)
+        got = self.contents(name)
+        for key, value in self.expected.items():
+            self.assertEqual(got[key], value, f"{name}: {key} differ")
+
+    def test_random_moments(self):
+        source = random.Random(20261123)
+        kills = 0
+        for moment in sorted(source.uniform(0.05, 0.95) for _ in range(5)):
+            deadline = time.monotonic() + moment * self.seconds / 3
+            kills += self.kill_when("random", lambda: time.monotonic() > deadline)
+        self.assertGreaterEqual(kills, 3)
+        self.expect_same("random")
+
+    def test_inside_checkpoint_writes(self):
+        for stage, least in (("base", 2), ("rl", 4)):
+            folder = self.root / "checkpoint" / "stages" / stage / "checkpoints"
+            writing = lambda: (folder.exists() and len(list(folder.glob("step-*[0-9]"))) >= least // 2
+                               and any(".tmp-" in p.name for p in folder.iterdir()))
+            self.assertTrue(self.kill_when("checkpoint", writing), f"no checkpoint write of {stage} was caught")
+        self.expect_same("checkpoint")
+
+    def test_two_kills_in_one_stage_and_one_in_the_evaluation(self):
+        final = self.root / "stages-end" / "stages"
+        self.kill_when("stages-end", lambda: (final / "base" / "final").exists())
+        self.kill_when("stages-end", lambda: (final / "rl" / "checkpoints" / "step-000004").exists())
+        self.kill_when("stages-end", lambda: (final / "rl" / "final").exists())
+        self.expect_same("stages-end")
+
+    def test_the_comparison_can_fail(self):
+        """Another seed must not give the same contents."""
+        subprocess.run(self.command("other", "--set", "seed=6"), check=True, stdout=subprocess.DEVNULL, timeout=600)
+        other = self.contents("other")
+        for key in ("files", "steps", "rollouts"):
+            self.assertNotEqual(other[key], self.expected[key], key)
+
+
+if __name__ == "__main__":
+    HONE = sys.argv.pop(1)
+    unittest.main(verbosity=2)
