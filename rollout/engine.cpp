@@ -199,6 +199,13 @@ class Generation {
   int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
 };
 
+// Without the end token; an id that a padded vocabulary has and the tokenizer lacks is no text.
+std::string text_of(const Rollout& r, const Tokenizer& tokenizer) {
+  std::vector<int32_t> shown(r.token_ids.begin(), r.token_ids.end() - (r.finish_reason == FinishReason::kEos ? 1 : 0));
+  std::erase_if(shown, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
+  return tokenizer.decode(shown);
+}
+
 }  // namespace
 
 std::vector<int32_t> end_tokens(const ModelConfig& config) {
@@ -212,10 +219,7 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
                               const GenerateOptions& options) {
   if (prompts.empty()) return {};
   std::vector<Rollout> rollouts = Generation(policy, prompts, options).run();
-  for (Rollout& r : rollouts) {
-    const size_t shown = r.token_ids.size() - (r.finish_reason == FinishReason::kEos ? 1 : 0);
-    r.text = tokenizer.decode({r.token_ids.data(), shown});
-  }
+  for (Rollout& r : rollouts) r.text = text_of(r, tokenizer);
   return rollouts;
 }
 
