@@ -35,7 +35,7 @@ struct OptimConfig {
   double lr_min_ratio = 0.05;
   int64_t max_steps = 100;
   int64_t save_steps = 0;
-  int64_t micro_batch_tokens = 8192;
+  int64_t micro_batch_tokens = 2048;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
 

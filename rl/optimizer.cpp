@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "models/kernels/cpu.h"
+#include "models/kernels/thread_pool.h"
 #include "models/safetensors.h"
 
 namespace hone {
@@ -20,31 +21,19 @@ constexpr float kMuonMomentum = 0.95f;
 
 float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
 
+int64_t num_slices(const at::Tensor& w) { return w.dim() == 3 ? w.size(0) : 1; }
+
 std::string state_name(const Parameter& p, const char* what) { return p.names[0] + "#" + what; }
 
-// x -> a x + (b A + c A A) x with A = x x^T, for every matrix at once; rows <= columns.
-void newton_schulz(float* x, int64_t count, int64_t r, int64_t c) {
-  std::vector<float> gram(static_cast<size_t>(count * r * r)), poly(gram.size()), next(static_cast<size_t>(count * r * c));
-  std::vector<cpu::Gemm> products(static_cast<size_t>(count));
+// x -> a x + (b A + c A A) x with A = x x^T; rows r <= columns c.
+void newton_schulz(float* x, int64_t r, int64_t c) {
+  std::vector<float> gram(static_cast<size_t>(r * r)), poly(gram.size()), next(static_cast<size_t>(r * c));
+  auto product = [](cpu::Gemm g) { cpu::gemm({&g, 1}); };
   for (int step = 0; step < 5; ++step) {
-    for (int64_t i = 0; i < count; ++i) {
-      const float* m = x + i * r * c;
-      products[static_cast<size_t>(i)] = {.a = m, .a_row = c, .b = m, .b_row = 1, .b_col = c, .c = gram.data() + i * r * r,
-                                          .c_row = r, .m = r, .n = r, .k = c};
-    }
-    cpu::gemm(products);
-    for (int64_t i = 0; i < count; ++i) {
-      const float* g = gram.data() + i * r * r;
-      products[static_cast<size_t>(i)] = {.a = g, .a_row = r, .b = g, .b_row = r, .c = poly.data() + i * r * r, .c_row = r,
-                                          .m = r, .n = r, .k = r};
-    }
-    cpu::gemm(products);
+    product({.a = x, .a_row = c, .b = x, .b_row = 1, .b_col = c, .c = gram.data(), .c_row = r, .m = r, .n = r, .k = c});
+    product({.a = gram.data(), .a_row = r, .b = gram.data(), .b_row = r, .c = poly.data(), .c_row = r, .m = r, .n = r, .k = r});
     for (size_t i = 0; i < gram.size(); ++i) poly[i] = -4.7750f * gram[i] + 2.0315f * poly[i];
-    for (int64_t i = 0; i < count; ++i) {
-      products[static_cast<size_t>(i)] = {.a = poly.data() + i * r * r, .a_row = r, .b = x + i * r * c, .b_row = c,
-                                          .c = next.data() + i * r * c, .c_row = c, .m = r, .n = c, .k = r};
-    }
-    cpu::gemm(products);
+    product({.a = poly.data(), .a_row = r, .b = x, .b_row = c, .c = next.data(), .c_row = c, .m = r, .n = c, .k = r});
     for (size_t i = 0; i < next.size(); ++i) x[i] = 3.4445f * x[i] + next[i];
   }
 }
@@ -55,25 +44,30 @@ void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
   }
 }
 
+// In eight interleaved chains, added in order: one order, and one that the compiler can keep in vectors.
+double sum_of_squares(const float* x, int64_t n) {
+  double chains[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int j = 0; j < 8; ++j) chains[j] += static_cast<double>(x[i + j]) * x[i + j];
+  }
+  for (; i < n; ++i) chains[0] += static_cast<double>(x[i]) * x[i];
+  double sum = 0;
+  for (const double c : chains) sum += c;
+  return sum;
+}
+
 }  // namespace
 
-void orthogonalise(float* matrices, int64_t count, int64_t rows, int64_t columns) {
-  const int64_t size = rows * columns, r = std::min(rows, columns), c = std::max(rows, columns);
-  std::vector<float> x(static_cast<size_t>(count * size));
-  for (int64_t i = 0; i < count; ++i) {
-    float* m = x.data() + i * size;
-    if (rows <= columns) std::copy_n(matrices + i * size, size, m);
-    else transpose(matrices + i * size, rows, columns, m);
-    double squares = 0;
-    for (int64_t j = 0; j < size; ++j) squares += static_cast<double>(m[j]) * m[j];
-    const auto inverse = static_cast<float>(1 / (std::sqrt(squares) + 1e-7));
-    for (int64_t j = 0; j < size; ++j) m[j] *= inverse;
-  }
-  newton_schulz(x.data(), count, r, c);
-  for (int64_t i = 0; i < count; ++i) {
-    if (rows <= columns) std::copy_n(x.data() + i * size, size, matrices + i * size);
-    else transpose(x.data() + i * size, columns, rows, matrices + i * size);
-  }
+void orthogonalise(float* matrix, int64_t rows, int64_t columns) {
+  const bool tall = rows > columns;
+  std::vector<float> x(matrix, matrix + rows * columns);
+  if (tall) transpose(matrix, rows, columns, x.data());
+  const auto inverse = static_cast<float>(1 / (std::sqrt(sum_of_squares(x.data(), rows * columns)) + 1e-7));
+  for (float& v : x) v *= inverse;
+  newton_schulz(x.data(), std::min(rows, columns), std::max(rows, columns));
+  if (tall) transpose(x.data(), columns, rows, matrix);
+  else std::copy(x.begin(), x.end(), matrix);
 }
 
 Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config) : config_(config) {
@@ -87,11 +81,10 @@ Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config)
 double Optimizer::gradient_norm() const {
   double squares = 0;
   for (const State& s : states_) {
-    const at::Tensor& g = s.parameter->tensor.grad();
+    at::Tensor& g = s.parameter->tensor.mutable_grad();
     if (!g.defined()) continue;
-    double own = 0;
-    const float* values = g.const_data_ptr<float>();
-    for (int64_t i = 0; i < g.numel(); ++i) own += static_cast<double>(values[i]) * values[i];
+    g = g.contiguous();
+    const double own = sum_of_squares(g.const_data_ptr<float>(), g.numel());
     if (!std::isfinite(own)) {
       throw std::runtime_error(fmt::format("the gradient of {} is not finite; lower the learning rate, or look for the "
                                            "first bad value with `hone inspect`", s.parameter->names[0]));
@@ -107,10 +100,17 @@ double Optimizer::step(double rate_factor) {
   const bool clip = config_.max_grad_norm > 0 && norm > config_.max_grad_norm;
   const auto grad_scale = static_cast<float>(clip ? config_.max_grad_norm / norm : 1.0);
   ++steps_;
+  std::vector<std::pair<State*, int64_t>> matrices;  // each is orthogonalised by one thread
   for (State& s : states_) {
-    if (!s.muon && s.parameter->tensor.grad().defined()) adamw_step(s, config_.learning_rate * rate_factor, grad_scale);
+    if (!s.parameter->tensor.grad().defined()) continue;
+    if (!s.muon) adamw_step(s, config_.learning_rate * rate_factor, grad_scale);
+    else
+      for (int64_t i = 0; i < num_slices(s.parameter->tensor); ++i) matrices.emplace_back(&s, i);
   }
-  muon_steps(config_.muon_learning_rate * rate_factor, grad_scale);
+  kernel_pool().run(static_cast<int64_t>(matrices.size()), [&](int64_t i) {
+    const auto& [state, slice] = matrices[static_cast<size_t>(i)];
+    muon_step(*state, slice, config_.muon_learning_rate * rate_factor, grad_scale);
+  });
   for (State& s : states_) {
     s.parameter->tensor.unsafeGetTensorImpl()->bump_version();  // the kernels wrote past autograd: packed copies are stale
     s.parameter->tensor.mutable_grad().reset();
@@ -130,29 +130,24 @@ void Optimizer::adamw_step(State& s, double rate, float grad_scale) const {
                            .correction2 = static_cast<float>(1 - std::pow(config_.adam_beta2, t)),
                            .grad_scale = grad_scale};
   const at::Tensor& w = s.parameter->tensor;
-  const at::Tensor grad = w.grad().contiguous();
-  cpu::adamw(options, data(w), data(grad), data(s.first), data(s.second), w.numel());
+  cpu::adamw(options, data(w), data(w.grad()), data(s.first), data(s.second), w.numel());
 }
 
 // momentum m = 0.95 m + g; w -= rate * sqrt(max(1, rows/columns)) * orthogonal(g + 0.95 m)
-void Optimizer::muon_steps(double rate, float grad_scale) {
-  for (State& s : states_) {
-    if (!s.muon || !s.parameter->tensor.grad().defined()) continue;
-    const at::Tensor& w = s.parameter->tensor;
-    const at::Tensor grad = w.grad().contiguous();
-    const int64_t rows = w.size(-2), columns = w.size(-1), n = w.numel();
-    std::vector<float> update(static_cast<size_t>(n));
-    float *m = data(s.first), *g = data(grad);
-    for (int64_t i = 0; i < n; ++i) {
-      m[i] = kMuonMomentum * m[i] + grad_scale * g[i];
-      update[static_cast<size_t>(i)] = grad_scale * g[i] + kMuonMomentum * m[i];
-    }
-    orthogonalise(update.data(), n / (rows * columns), rows, columns);
-    const double shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(columns)));
-    const auto scale = static_cast<float>(rate * shape), decay = static_cast<float>(rate * config_.weight_decay);
-    float* weights = data(w);
-    for (int64_t i = 0; i < n; ++i) weights[i] -= decay * weights[i] + scale * update[static_cast<size_t>(i)];
+void Optimizer::muon_step(State& s, int64_t slice, double rate, float grad_scale) const {
+  const at::Tensor& w = s.parameter->tensor;
+  const int64_t rows = w.size(-2), columns = w.size(-1), n = rows * columns;
+  float *weights = data(w) + slice * n, *m = data(s.first) + slice * n;
+  const float* g = w.grad().const_data_ptr<float>() + slice * n;
+  std::vector<float> update(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) {
+    m[i] = kMuonMomentum * m[i] + grad_scale * g[i];
+    update[static_cast<size_t>(i)] = grad_scale * g[i] + kMuonMomentum * m[i];
   }
+  orthogonalise(update.data(), rows, columns);
+  const double shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(columns)));
+  const auto scale = static_cast<float>(rate * shape), decay = static_cast<float>(rate * config_.weight_decay);
+  for (int64_t i = 0; i < n; ++i) weights[i] -= decay * weights[i] + scale * update[static_cast<size_t>(i)];
 }
 
 void Optimizer::save(const std::filesystem::path& file) const {

@@ -32,7 +32,7 @@ class Optimizer {
     at::Tensor first, second;  // AdamW's moments; Muon: momentum in `first`
   };
   void adamw_step(State& s, double rate, float grad_scale) const;
-  void muon_steps(double rate, float grad_scale);
+  void muon_step(State& s, int64_t slice, double rate, float grad_scale) const;
   double gradient_norm() const;
 
   OptimConfig config_;
@@ -40,8 +40,8 @@ class Optimizer {
   int64_t steps_ = 0;
 };
 
-/// The nearest orthogonal matrix, nearly, of each of `count` matrices (r, c), in place: five quintic Newton-Schulz
-/// steps (Jordan et al. 2024, "Muon"), with the coefficients 3.4445, -4.7750, 2.0315.
-void orthogonalise(float* matrices, int64_t count, int64_t rows, int64_t columns);
+/// The nearest orthogonal matrix, nearly, of a matrix (rows, columns), in place: five quintic Newton-Schulz steps
+/// (Jordan et al. 2024, "Muon"), with the coefficients 3.4445, -4.7750, 2.0315.
+void orthogonalise(float* matrix, int64_t rows, int64_t columns);
 
 }  // namespace hone

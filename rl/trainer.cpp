@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -35,7 +36,7 @@ class Trainer {
       std::vector<Minibatch> minibatches = make_minibatches(groups, advantages);
       measure_gap(minibatches);
       for (int64_t pass = 0; pass < config_.num_iterations; ++pass) {
-        for (Minibatch& m : minibatches) record(m, update(m), pass);
+        for (Minibatch& m : minibatches) record(m, update(m, pass == 0 && &m == &minibatches.front()), pass);
       }
       training_.save_if_due();
     }
@@ -117,25 +118,30 @@ class Trainer {
 
   double inv_temperature() const { return config_.sampling.temperature > 0 ? 1.0 / config_.sampling.temperature : 1.0; }
 
-  // Before any update: the trainer's own log-prob of every sampled token against the sampler's.
+  // Before any update of this rollout: the trainer's own log-prob of every sampled token against the sampler's. The first
+  // minibatch is compared in its update's own forward pass, which precedes the update.
   void measure_gap(std::vector<Minibatch>& minibatches) {
     watch_.lap();
+    const int64_t tokens = config_.optim.micro_batch_tokens;
     for (Minibatch& m : minibatches) {
-      const std::vector<float> own = token_logprobs(training_.policy(), m.batch, inv_temperature(), config_.optim.micro_batch_tokens);
-      double largest = 0, sum = 0;
-      for (size_t i = 0; i < own.size(); ++i) {
-        const double gap = std::abs(static_cast<double>(own[i]) - m.batch.sampler_logprobs[i]);
-        if (!(gap <= config_.max_logprob_gap)) refuse_gap(m, i, own[i]);
-        largest = std::max(largest, gap);
-        sum += gap;
-      }
-      m.metrics["sampling/sampling_logp_difference/max"] = largest;
-      m.metrics["sampling/sampling_logp_difference/mean"] = own.empty() ? 0 : sum / static_cast<double>(own.size());
+      if (&m != &minibatches.front()) compare(m, token_logprobs(training_.policy(), m.batch, inv_temperature(), tokens), 0);
       if (Policy* reference = training_.reference()) {
-        m.ref_logprobs = token_logprobs(*reference, m.batch, inv_temperature(), config_.optim.micro_batch_tokens);
+        m.ref_logprobs = token_logprobs(*reference, m.batch, inv_temperature(), tokens);
       }
     }
     seconds_["time/logprobs"] = watch_.lap();
+  }
+
+  void compare(Minibatch& m, std::span<const float> own, int64_t first) const {
+    double& largest = m.metrics["sampling/sampling_logp_difference/max"];
+    double& mean = m.metrics["sampling/sampling_logp_difference/mean"];
+    for (size_t i = 0; i < own.size(); ++i) {
+      const size_t token = static_cast<size_t>(first) + i;
+      const double gap = std::abs(static_cast<double>(own[i]) - m.batch.sampler_logprobs[token]);
+      if (!(gap <= config_.max_logprob_gap)) refuse_gap(m, token, own[i]);
+      largest = std::max(largest, gap);
+      mean += gap / static_cast<double>(m.batch.num_loss_tokens());
+    }
   }
 
   [[noreturn]] void refuse_gap(const Minibatch& m, size_t token, float own) const {
@@ -150,14 +156,16 @@ class Trainer {
         m.batch.sampler_logprobs[token], own, config_.max_logprob_gap));
   }
 
-  UpdateStats update(Minibatch& m) {
+  UpdateStats update(Minibatch& m, bool first_of_rollout) {
     watch_.lap();
     const UpdateOptions options{.micro_batch_tokens = config_.optim.micro_batch_tokens,
                                 .inv_temperature = inv_temperature(),
                                 .rate_factor = learning_rate_factor(config_.optim, step()),
                                 .router_bias_update_rate = config_.optim.router_bias_update_rate,
                                 .router_aux_loss_alpha = config_.optim.router_aux_loss_alpha};
-    UpdateStats stats = accumulate_policy_gradient(training_.policy(), m.batch, loss_, m.ref_logprobs, options);
+    LogprobsSeen seen;
+    if (first_of_rollout) seen = [&](std::span<const float> own, int64_t first) { compare(m, own, first); };
+    UpdateStats stats = accumulate_policy_gradient(training_.policy(), m.batch, loss_, m.ref_logprobs, options, seen);
     apply_gradient(training_.optimizer(), options, stats);
     if (config_.ref_model_sync_steps > 0 && (step() + 1) % config_.ref_model_sync_steps == 0 && training_.reference()) {
       training_.reference()->copy_from(training_.policy());

@@ -87,10 +87,12 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, doub
 }
 
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
-                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options) {
+                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options,
+                                       const LogprobsSeen& seen) {
   double clipped = 0, kl = 0;
   UpdateStats stats = accumulate(policy, batch, options, [&](const Batch& part, const at::Tensor& logprobs, int64_t offset) {
     const at::ScalarType type = logprobs.scalar_type();
+    if (seen) seen({logprobs.const_data_ptr<float>(), static_cast<size_t>(logprobs.numel())}, offset);
     LossInput in{.policy_logprobs = logprobs,
                  .sampler_logprobs = tensor_of(part.sampler_logprobs, type),
                  .advantages = tensor_of(part.advantages, type),

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "models/policy.h"
@@ -33,9 +35,13 @@ struct UpdateStats {
 /// log p of every loss token (M), without gradient.
 std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature, int64_t micro_batch_tokens);
 
-/// Adds this batch's gradient of the policy loss to the parameters. ref_logprobs (M) may be empty.
+/// Called with the policy's log-probs (M) of a micro-batch and the index of its first loss token, before its backward.
+using LogprobsSeen = std::function<void(std::span<const float> policy_logprobs, int64_t first)>;
+
+/// Adds this batch's gradient of the policy loss to the parameters. ref_logprobs (M) and `seen` may be empty.
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
-                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options);
+                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options,
+                                       const LogprobsSeen& seen = {});
 
 /// Adds this batch's gradient of the weighted cross-entropy.
 UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options);

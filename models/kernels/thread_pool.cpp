@@ -47,27 +47,26 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
     return;
   }
   task_ = &task;
-  done_.store(0, std::memory_order_relaxed);
-  count_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
+  pending_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
   const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
-  next_.store(uint64_t{generation} << 32, std::memory_order_release);
+  left_.store(uint64_t{generation} << 32 | static_cast<uint32_t>(count), std::memory_order_release);
   generation_.store(generation, std::memory_order_release);
   generation_.notify_all();
   while (take_and_run(generation)) {
   }
-  for (uint32_t done = done_.load(std::memory_order_acquire); done != count; done = done_.load(std::memory_order_acquire)) {
-    wait_while_equal(done_, done);
+  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0; left = pending_.load(std::memory_order_acquire)) {
+    wait_while_equal(pending_, left);
   }
   busy_ = false;
 }
 
 bool ThreadPool::take_and_run(uint32_t generation) {
-  uint64_t ticket = next_.load(std::memory_order_acquire);
+  uint64_t left = left_.load(std::memory_order_acquire);
   do {
-    if (ticket >> 32 != generation || (ticket & 0xffffffffu) >= count_.load(std::memory_order_relaxed)) return false;
-  } while (!next_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
-  (*task_)(static_cast<int64_t>(ticket & 0xffffffffu));
-  if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_.load(std::memory_order_relaxed)) done_.notify_all();
+    if (left >> 32 != generation || (left & 0xffffffffu) == 0) return false;
+  } while (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
+  (*task_)(static_cast<int64_t>(left & 0xffffffffu) - 1);
+  if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_all();
   return true;
 }
 

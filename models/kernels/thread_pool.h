@@ -30,10 +30,9 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   const std::function<void(int64_t)>* task_ = nullptr;
-  std::atomic<uint32_t> generation_{0};    // rises by one a job; workers sleep on it
-  std::atomic<uint64_t> next_{0};          // generation << 32 | next task: a late worker cannot take a new job's task
-  std::atomic<uint32_t> count_{0};
-  std::atomic<uint32_t> done_{0};
+  std::atomic<uint32_t> generation_{0};  // rises by one a job; workers sleep on it
+  std::atomic<uint64_t> left_{0};        // generation << 32 | tasks not yet taken: nobody can take from another job
+  std::atomic<uint32_t> pending_{0};     // tasks not yet done
   std::atomic<bool> stop_{false};
   std::atomic<bool> busy_{false};
 };
