@@ -28,8 +28,8 @@ struct Active {
 
 class Generation {
  public:
-  Generation(const Policy& policy, std::span<const Prompt> prompts, const GenerateOptions& options)
-      : policy_(policy), prompts_(prompts), options_(options), ends_(end_tokens(policy.config())),
+  Generation(const Policy& policy, std::span<const Prompt> prompts, int64_t first_prompt, const GenerateOptions& options)
+      : policy_(policy), prompts_(prompts), first_prompt_(first_prompt), options_(options), ends_(end_tokens(policy.config())),
         longest_prompt_(longest_prompt(prompts)), places_(num_places()), window_(num_window()),
         cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
         prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
@@ -38,7 +38,6 @@ class Generation {
   }
 
   std::vector<Rollout> run() {
-    check();
     at::NoGradGuard no_grad;
     admit();
     while (!active_.empty()) {
@@ -59,21 +58,6 @@ class Generation {
   int64_t num_window() const {
     const auto prompts = static_cast<int64_t>(prompts_.size());
     return std::clamp<int64_t>(2 * num_places() / options_.samples, 1, std::max<int64_t>(1, prompts));
-  }
-
-  void check() const {
-    const int64_t limit = policy_.config().max_position_embeddings;
-    for (const Prompt& p : prompts_) {
-      if (p.token_ids.empty()) throw std::invalid_argument(fmt::format("prompt {} has no tokens; remove it or give it text", p.id));
-      if (static_cast<int64_t>(p.token_ids.size()) + options_.sampling.max_new_tokens > limit) {
-        throw std::invalid_argument(fmt::format(
-            "prompt {} has {} tokens and may get {} more, but max_position_embeddings is {}; shorten the prompt or lower the "
-            "completion length", p.id, p.token_ids.size(), options_.sampling.max_new_tokens, limit));
-      }
-    }
-    if (options_.sampling.min_new_tokens > 1 && ends_.size() > 1) {
-      throw std::invalid_argument("a minimum completion length works with one end token only, and this model has several");
-    }
   }
 
   // Starts completions while there are free places; their first token comes from the prompt's last logits.
@@ -146,7 +130,7 @@ class Generation {
     const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
     const at::Tensor logits = policy_.logits(hidden);
     std::vector<char> ended(active_.size());
-    constexpr int64_t kRows = 32;
+    constexpr int64_t kRows = 16;
     const auto n = static_cast<int64_t>(active_.size());
     kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
       std::vector<float> scratch;
@@ -162,7 +146,7 @@ class Generation {
   bool take(const Active& a, const float* logits, std::vector<float>& scratch) {
     Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
     const auto position = static_cast<uint32_t>(r.token_ids.size());
-    const int64_t prompt = a.rollout / options_.samples;
+    const int64_t prompt = first_prompt_ + a.rollout / options_.samples;
     const int64_t slot = options_.slots.empty() ? prompt : options_.slots[static_cast<size_t>(prompt)];
     const CounterRandom random(options_.key.seed, options_.key.purpose, options_.key.step, static_cast<uint64_t>(slot),
                                static_cast<uint32_t>(r.sample));
@@ -187,6 +171,7 @@ class Generation {
 
   const Policy& policy_;
   std::span<const Prompt> prompts_;
+  int64_t first_prompt_;  // of all prompts of the call
   const GenerateOptions& options_;
   std::vector<int32_t> ends_;
   int64_t longest_prompt_, places_, window_;
@@ -198,6 +183,44 @@ class Generation {
   std::vector<float> scratch_;
   int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
 };
+
+void check(const Policy& policy, std::span<const Prompt> prompts, const SamplingOptions& sampling) {
+  const int64_t limit = policy.config().max_position_embeddings;
+  for (const Prompt& p : prompts) {
+    if (p.token_ids.empty()) throw std::invalid_argument(fmt::format("prompt {} has no tokens; remove it or give it text", p.id));
+    if (static_cast<int64_t>(p.token_ids.size()) + sampling.max_new_tokens > limit) {
+      throw std::invalid_argument(fmt::format(
+          "prompt {} has {} tokens and may get {} more, but max_position_embeddings is {}; shorten the prompt or lower the "
+          "completion length", p.id, p.token_ids.size(), sampling.max_new_tokens, limit));
+    }
+    for (const int32_t id : p.token_ids) {
+      if (id < 0 || id >= policy.config().vocab_size) {
+        throw std::invalid_argument(fmt::format("prompt {} holds token id {}, outside the vocabulary of {}; was it made with "
+                                                "another tokenizer?", p.id, id, policy.config().vocab_size));
+      }
+    }
+  }
+  if (sampling.min_new_tokens > 1 && end_tokens(policy.config()).size() > 1) {
+    throw std::invalid_argument("a minimum completion length works with one end token only, and this model has several");
+  }
+}
+
+// Packs every weight and fills the rotary tables, so that streams only read the policy.
+void prepare(const Policy& policy, int64_t positions) {
+  at::NoGradGuard no_grad;
+  const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
+  policy.logits(policy.forward(id_tensor({0}), {.rows = last}));
+}
+
+// Prompts of one stream: all of them for a large policy, else enough parts to keep every thread busy to the end.
+int64_t prompts_per_stream(const Policy& policy, int64_t prompts, const GenerateOptions& options) {
+  constexpr int64_t kSmallBytes = 32 << 20, kStreamsPerThread = 4;
+  int64_t bytes = 0;
+  for (const Parameter& p : policy.parameters().all()) bytes += static_cast<int64_t>(p.tensor.nbytes());
+  if (bytes > kSmallBytes) return prompts;
+  const int64_t parts = kStreamsPerThread * kernel_pool().threads(), full = (options.max_batch + options.samples - 1) / options.samples;
+  return std::min(prompts, std::max(full, (prompts + parts - 1) / parts));
+}
 
 // Without the end token; an id that a padded vocabulary has and the tokenizer lacks is no text.
 std::string text_of(const Rollout& r, const Tokenizer& tokenizer) {
@@ -218,7 +241,17 @@ std::vector<int32_t> end_tokens(const ModelConfig& config) {
 std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
                               const GenerateOptions& options) {
   if (prompts.empty()) return {};
-  std::vector<Rollout> rollouts = Generation(policy, prompts, options).run();
+  check(policy, prompts, options.sampling);
+  const auto count = static_cast<int64_t>(prompts.size()), step = prompts_per_stream(policy, count, options);
+  int64_t longest = 0;
+  for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
+  prepare(policy, longest + options.sampling.max_new_tokens);
+  std::vector<Rollout> rollouts(static_cast<size_t>(count * options.samples));
+  kernel_pool().run((count + step - 1) / step, [&](int64_t i) {
+    const int64_t first = i * step, size = std::min(step, count - first);
+    std::vector<Rollout> part = Generation(policy, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first, options).run();
+    std::move(part.begin(), part.end(), rollouts.begin() + first * options.samples);
+  });
   for (Rollout& r : rollouts) r.text = text_of(r, tokenizer);
   return rollouts;
 }

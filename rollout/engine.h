@@ -2,10 +2,12 @@
 //
 //   A prompt passes through the policy once; its G completions copy its keys and values.
 //   Places in the batch are taken by the next completion as soon as one ends: finished rows cost nothing.
+//   A policy small enough to sit in a core's cache runs one stream of completions a thread, without any meeting point;
+//   a larger one runs a single stream whose products all threads share.
 //   A completion depends on (weights, prompt, seed, purpose, step, slot, sample) alone: not on its neighbours, the
 //   batch size, the order, or the number of threads. tests/rollout/torch/engine_test.cpp holds it to that.
 //
-// Memory: max_batch * (prompt + max_new_tokens) positions of the policy's cache, freed when generate() returns.
+// Memory: max_batch * (prompt + max_new_tokens) positions a stream of the policy's cache, freed when generate() returns.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +35,7 @@ struct GenerateOptions {
   DrawKey key;
   std::vector<int64_t> slots;     ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
   int64_t policy_version = 0;
-  int64_t max_batch = 512;        ///< completions in flight
+  int64_t max_batch = 64;         ///< completions in flight in a stream; more than fit the caches cost more than they give
 };
 
 /// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.

@@ -190,14 +190,16 @@ void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temp
 
 void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans,
                   float* blocks) {
-  for (const RowSpan& span : spans) {
-    for (int64_t i = 0; i < span.count; ++i) {
-      const int64_t position = span.position + i;
-      float* block = blocks + (span.first_block + position / kBlock) * kv_heads * dim * kBlock + position % kBlock;
-      const float* row = x + (span.row + i) * x_row;
-      for (int64_t j = 0; j < kv_heads * dim; ++j) block[j * kBlock] = row[j];
+  split(static_cast<int64_t>(spans.size()), 16, [&](int64_t begin, int64_t end) {
+    for (const RowSpan& span : spans.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
+      for (int64_t i = 0; i < span.count; ++i) {
+        const int64_t position = span.position + i;
+        float* block = blocks + (span.first_block + position / kBlock) * kv_heads * dim * kBlock + position % kBlock;
+        const float* row = x + (span.row + i) * x_row;
+        for (int64_t j = 0; j < kv_heads * dim; ++j) block[j * kBlock] = row[j];
+      }
     }
-  }
+  });
 }
 
 namespace {
