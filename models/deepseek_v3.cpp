@@ -1,7 +1,8 @@
 // DeepSeek-V3: multi-head latent attention and DeepSeekMoE (technical report §2.1; inference code 9b4e978).
 //
 // The cache holds rms_norm(c_KV) and the rotated shared key, rank + rope_dim floats a position, nothing else; keys and
-// values are never expanded: queries are multiplied by Wuk and contexts by Wuv instead, when sampling and when training.
+// values are never expanded: queries are multiplied by Wuk and contexts by Wuv instead, when sampling and when
+// training.
 #include <algorithm>
 #include <cmath>
 
@@ -18,7 +19,8 @@ class LatentAttention {
  public:
   LatentAttention(const ModelConfig& c, const std::string& prefix, ParameterList& p)
       : shape_{c.num_attention_heads, c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank},
-        eps_(kLatentNormEps), rope_(make_rope_table(c, c.qk_rope_head_dim, c.rope_interleave)) {
+        eps_(kLatentNormEps),
+        rope_(make_rope_table(c, c.qk_rope_head_dim, c.rope_interleave)) {
     const int64_t query = shape_.heads * (shape_.nope_dim + shape_.rope_dim), hidden = c.hidden_size;
     auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
       return Weight(p.add(prefix + name, {out, in}, ParameterKind::kMatrix));
@@ -53,8 +55,12 @@ class LatentAttention {
   }
 
   cpu::AttentionShape attention_shape() const {
-    return {.heads = shape_.heads, .kv_heads = 1, .key_dim = shape_.rank + shape_.rope_dim, .value_dim = shape_.rank,
-            .scale = scale_, .value_in_key = true};
+    return {.heads = shape_.heads,
+            .kv_heads = 1,
+            .key_dim = shape_.rank + shape_.rope_dim,
+            .value_dim = shape_.rank,
+            .scale = scale_,
+            .value_in_key = true};
   }
 
  private:
@@ -82,7 +88,8 @@ class LatentAttention {
 class MixtureOfExperts {
  public:
   MixtureOfExperts(const ModelConfig& c, const std::string& prefix, ParameterList& p)
-      : rule_{c.n_routed_experts, c.num_experts_per_tok, c.n_group, c.topk_group, c.norm_topk_prob, c.routed_scaling_factor} {
+      : rule_{c.n_routed_experts, c.num_experts_per_tok, c.n_group,
+              c.topk_group,       c.norm_topk_prob,      c.routed_scaling_factor} {
     const int64_t hidden = c.hidden_size, width = c.moe_intermediate_size, e = c.n_routed_experts;
     router_ = Weight(p.add(prefix + "gate.weight", {e, hidden}, ParameterKind::kMatrix));
     bias_ = p.add(prefix + "gate.e_score_correction_bias", {e}, ParameterKind::kRouterBias);
@@ -115,7 +122,8 @@ class MixtureOfExperts {
   at::Tensor balance_loss(const at::Tensor& scores, const Rows& rows) const {
     RoutingRule plain = rule_;
     plain.groups = plain.kept_groups = 1;
-    const at::Tensor top = ops::select_experts(plain, scores, at::empty({rule_.experts}, scores.options().requires_grad(false)).zero_());
+    const at::Tensor top =
+        ops::select_experts(plain, scores, at::empty({rule_.experts}, scores.options().requires_grad(false)).zero_());
     at::Tensor share = at::empty(scores.sizes(), scores.options().requires_grad(false).dtype(at::kDouble));
     for (const auto& span : rows.spans) {
       std::vector<double> f(static_cast<size_t>(rule_.experts), 0.0);

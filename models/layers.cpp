@@ -74,11 +74,14 @@ RopeTable make_rope_table(const ModelConfig& config, int64_t dim, bool adjacent_
   std::vector<double> f = plain_frequencies(config.rope_theta, dim);
   double factor = 1;
   switch (s.kind) {
-    case RopeScaling::kNone: break;
+    case RopeScaling::kNone:
+      break;
     case RopeScaling::kLinear:
       for (double& x : f) x /= s.factor;
       break;
-    case RopeScaling::kLlama3: f = llama3_frequencies(std::move(f), s); break;
+    case RopeScaling::kLlama3:
+      f = llama3_frequencies(std::move(f), s);
+      break;
     case RopeScaling::kYarn:
       f = yarn_frequencies(std::move(f), config, dim);
       factor = yarn_attention_factor(s);

@@ -10,7 +10,9 @@ struct FeedForward {
   Weight gate, up, down;
   FeedForward() = default;
   FeedForward(ParameterList& parameters, const std::string& prefix, int64_t hidden, int64_t width);
-  at::Tensor operator()(const at::Tensor& x) const { return ops::linear(ops::swiglu(ops::linear(x, gate), ops::linear(x, up)), down); }
+  at::Tensor operator()(const at::Tensor& x) const {
+    return ops::linear(ops::swiglu(ops::linear(x, gate), ops::linear(x, up)), down);
+  }
 };
 
 /// Rotary frequencies of `dim` dimensions under the config's scaling: none, linear, llama3 (transformers

@@ -22,7 +22,10 @@ Projection projection(ParameterList& p, const std::string& name, int64_t out, in
 class LlamaBlock final : public Block {
  public:
   LlamaBlock(const ModelConfig& c, int64_t layer, ParameterList& p)
-      : heads_(c.num_attention_heads), kv_heads_(c.num_key_value_heads), dim_(c.head_dim), eps_(c.rms_norm_eps),
+      : heads_(c.num_attention_heads),
+        kv_heads_(c.num_key_value_heads),
+        dim_(c.head_dim),
+        eps_(c.rms_norm_eps),
         rope_(make_rope_table(c, c.head_dim, /*adjacent_pairs=*/false)) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".", attn = prefix + "self_attn.";
     const bool bias = c.attention_bias || c.qkv_bias;
@@ -49,7 +52,10 @@ class LlamaBlock final : public Block {
   }
 
   cpu::AttentionShape attention_shape() const override {
-    return {.heads = heads_, .kv_heads = kv_heads_, .key_dim = dim_, .value_dim = dim_,
+    return {.heads = heads_,
+            .kv_heads = kv_heads_,
+            .key_dim = dim_,
+            .value_dim = dim_,
             .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dim_)))};
   }
 
@@ -62,7 +68,8 @@ class LlamaBlock final : public Block {
       k = ops::rms_norm(k, k_norm_, eps_);
     }
     const at::Tensor v = v_(x).view({n, kv_heads_, dim_});
-    const at::Tensor out = ops::attention(attention_shape(), ops::rope(q, rope_, rows), ops::rope(k, rope_, rows), v, rows, cache);
+    const at::Tensor out =
+        ops::attention(attention_shape(), ops::rope(q, rope_, rows), ops::rope(k, rope_, rows), v, rows, cache);
     return o_(out.view({n, heads_ * dim_}));
   }
 

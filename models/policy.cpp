@@ -22,10 +22,12 @@ namespace {
 
 std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, ParameterList& parameters) {
   switch (config.architecture) {
-    case Architecture::kDeepseekV3: return make_deepseek_v3_block(config, layer, parameters);
+    case Architecture::kDeepseekV3:
+      return make_deepseek_v3_block(config, layer, parameters);
     case Architecture::kLlama:
     case Architecture::kQwen2:
-    case Architecture::kQwen3: return make_llama_block(config, layer, parameters);
+    case Architecture::kQwen3:
+      return make_llama_block(config, layer, parameters);
   }
   throw std::invalid_argument("unknown architecture");
 }
@@ -102,14 +104,16 @@ KvCache::KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t sequenc
 
 int64_t KvCache::bytes() const {
   int64_t total = 0;
-  for (const LayerCache& layer : layers_) total += layer.keys.nbytes() + (layer.values.defined() ? layer.values.nbytes() : 0);
+  for (const LayerCache& layer : layers_)
+    total += layer.keys.nbytes() + (layer.values.defined() ? layer.values.nbytes() : 0);
   return total;
 }
 
 // --- policy -----------------------------------------------------------------------------------------------------
 
 Policy::Policy(const ModelConfig& config) : config_(config) {
-  embed_ = parameters_.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, ParameterKind::kEmbedding);
+  embed_ =
+      parameters_.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, ParameterKind::kEmbedding);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) blocks_.push_back(make_block(config, i, parameters_));
   norm_ = parameters_.add("model.norm.weight", {config.hidden_size}, ParameterKind::kNorm);
   head_ = Weight(config.tie_word_embeddings ? embed_
@@ -139,22 +143,25 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
       const auto found = wanted.find(info.name);
       if (found == wanted.end()) {
         if (may_be_ignored(info.name, policy->config_)) continue;
-        throw std::runtime_error(fmt::format("{}: tensor {} has no place in a {} of this config.json (or stands there twice); "
-                                             "check that config and weights belong together",
-                                             path.string(), info.name, model_type(policy->config_.architecture)));
+        throw std::runtime_error(
+            fmt::format("{}: tensor {} has no place in a {} of this config.json (or stands there twice); "
+                        "check that config and weights belong together",
+                        path.string(), info.name, model_type(policy->config_.architecture)));
       }
       if (found->second.sizes().vec() != info.shape) {
-        throw std::runtime_error(fmt::format("{}: tensor {} has shape {}, config.json asks for {}; check that config and "
-                                             "weights belong together",
-                                             path.string(), info.name, shape_text(info.shape), shape_text(found->second.sizes())));
+        throw std::runtime_error(
+            fmt::format("{}: tensor {} has shape {}, config.json asks for {}; check that config and "
+                        "weights belong together",
+                        path.string(), info.name, shape_text(info.shape), shape_text(found->second.sizes())));
       }
       found->second.copy_(as_tensor(info, path));
       wanted.erase(found);
     }
   }
   if (!wanted.empty()) {
-    throw std::runtime_error(fmt::format("{}: tensor {} is missing ({} in all); check that config.json and weights belong together",
-                                         model_dir.string(), wanted.begin()->first, wanted.size()));
+    throw std::runtime_error(
+        fmt::format("{}: tensor {} is missing ({} in all); check that config.json and weights belong together",
+                    model_dir.string(), wanted.begin()->first, wanted.size()));
   }
   return policy;
 }
@@ -164,7 +171,8 @@ void Policy::save(const std::filesystem::path& model_dir) const {
   std::vector<TensorInfo> tensors;
   parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
     kept.push_back(t.to(at::kFloat).contiguous());
-    tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(kept.back().const_data_ptr()), kept.back().nbytes()});
+    tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(kept.back().const_data_ptr()),
+                       kept.back().nbytes()});
   });
   write_safetensors(model_dir / "model.safetensors", tensors);
   ModelConfig written = config_;

@@ -30,7 +30,8 @@ bool has_loss(const Rollout& r, const BatchOptions& options) {
 
 Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector<double>>& advantages,
                  const BatchOptions& options) {
-  if (advantages.size() != groups.size()) throw std::invalid_argument("make_batch: one row of advantages a group is needed");
+  if (advantages.size() != groups.size())
+    throw std::invalid_argument("make_batch: one row of advantages a group is needed");
   Batch batch;
   std::vector<int64_t> tokens_of;  // (B) loss tokens
   for (size_t p = 0; p < groups.size(); ++p) {
@@ -57,7 +58,8 @@ Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector
     const auto sequences = static_cast<double>(with_loss);
     double weight = 1.0 / static_cast<double>(batch.num_loss_tokens());
     if (options.normaliser == Normaliser::kSequenceMean) weight = 1.0 / (sequences * length);
-    if (options.normaliser == Normaliser::kMaxLength) weight = 1.0 / (sequences * static_cast<double>(options.max_completion_length));
+    if (options.normaliser == Normaliser::kMaxLength)
+      weight = 1.0 / (sequences * static_cast<double>(options.max_completion_length));
     batch.weights.push_back(static_cast<float>(weight));
   }
   return batch;

@@ -17,11 +17,11 @@
 namespace hone {
 
 struct Batch {
-  std::vector<int64_t> lengths;  ///< (B) input rows of each sequence
-  std::vector<int64_t> inputs;   ///< (N) token ids
-  std::vector<int64_t> rows;     ///< (M) the input row whose output predicts the loss token
-  std::vector<int64_t> targets;  ///< (M) the loss token
-  std::vector<int64_t> sequence; ///< (M) its sequence, 0 .. B-1, ascending
+  std::vector<int64_t> lengths;         ///< (B) input rows of each sequence
+  std::vector<int64_t> inputs;          ///< (N) token ids
+  std::vector<int64_t> rows;            ///< (M) the input row whose output predicts the loss token
+  std::vector<int64_t> targets;         ///< (M) the loss token
+  std::vector<int64_t> sequence;        ///< (M) its sequence, 0 .. B-1, ascending
   std::vector<int64_t> forbidden;       ///< (M) a token that could not be drawn there, -1 for none
   std::vector<float> sampler_logprobs;  ///< (M) under the distribution it was drawn from; empty for documents
   std::vector<float> advantages;        ///< (M) empty for documents
@@ -39,9 +39,9 @@ enum class Normaliser {
 
 struct BatchOptions {
   Normaliser normaliser = Normaliser::kTokenMean;
-  int64_t max_completion_length = 0;     ///< for kMaxLength
-  bool mask_truncated = false;           ///< completions cut at the limit carry no loss and count in no normaliser
-  int64_t min_completion_length = 0;     ///< before it `end_token` could not be drawn
+  int64_t max_completion_length = 0;  ///< for kMaxLength
+  bool mask_truncated = false;        ///< completions cut at the limit carry no loss and count in no normaliser
+  int64_t min_completion_length = 0;  ///< before it `end_token` could not be drawn
   int32_t end_token = -1;
 };
 

@@ -25,9 +25,11 @@ std::optional<std::string> token_of(const Tokenizer& tokenizer, std::optional<in
 }  // namespace
 
 Model load_model(const fs::path& folder) {
-  const fs::path dir = !fs::exists(folder / "config.json") && fs::exists(folder / "final" / "config.json") ? folder / "final" : folder;
+  const fs::path dir =
+      !fs::exists(folder / "config.json") && fs::exists(folder / "final" / "config.json") ? folder / "final" : folder;
   if (!fs::exists(dir / "config.json")) {
-    throw std::runtime_error(fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", folder.string()));
+    throw std::runtime_error(
+        fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", folder.string()));
   }
   Model model{Policy::load(dir), Tokenizer::from_file(dir / "tokenizer.json"), {}};
   for (const char* name : kSideFiles) {
@@ -40,7 +42,8 @@ std::map<std::string, std::string> make_side_files(const ModelConfig& config, co
   nlohmann::json tok{{"tokenizer_class", "PreTrainedTokenizerFast"},
                      {"clean_up_tokenization_spaces", false},
                      {"model_max_length", config.max_position_embeddings}};
-  nlohmann::json gen{{"do_sample", true}, {"temperature", 1.0}, {"top_k", 0}, {"top_p", 1.0}, {"eos_token_id", config.eos_token_id}};
+  nlohmann::json gen{
+      {"do_sample", true}, {"temperature", 1.0}, {"top_k", 0}, {"top_p", 1.0}, {"eos_token_id", config.eos_token_id}};
   if (!config.eos_token_id.empty()) tok["eos_token"] = token_of(tokenizer, config.eos_token_id[0]).value();
   if (const auto pad = token_of(tokenizer, config.pad_token_id)) {
     tok["pad_token"] = *pad;

@@ -19,7 +19,8 @@ struct Range {
 /// The words a string option may take; empty means any text.
 using Words = std::vector<std::string>;
 
-inline constexpr Range kPositive{1e-300, 1e300}, kNonNegative{0, 1e300}, kUnit{0, 1}, kCount{0, 9e15}, kAtLeastOne{1, 9e15};
+inline constexpr Range kPositive{1e-300, 1e300}, kNonNegative{0, 1e300}, kUnit{0, 1}, kCount{0, 9e15},
+    kAtLeastOne{1, 9e15};
 
 /// Shared by every stage that updates weights.
 struct OptimConfig {
@@ -41,7 +42,8 @@ struct OptimConfig {
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v("optimizer", optimizer, Words{"adamw", "muon"}, "adamw; muon = orthogonalised momentum on the matrices, AdamW on the rest");
+    v("optimizer", optimizer, Words{"adamw", "muon"},
+      "adamw; muon = orthogonalised momentum on the matrices, AdamW on the rest");
     v("learning_rate", learning_rate, kNonNegative, "peak learning rate of AdamW");
     v("muon_learning_rate", muon_learning_rate, kNonNegative, "peak learning rate of Muon's matrices");
     v("adam_beta1", adam_beta1, kUnit, "first moment decay");
@@ -49,15 +51,19 @@ struct OptimConfig {
     v("adam_epsilon", adam_epsilon, kPositive, "added to the root of the second moment");
     v("weight_decay", weight_decay, kNonNegative, "decoupled weight decay on matrices");
     v("max_grad_norm", max_grad_norm, kNonNegative, "global gradient norm is clipped to this; 0 switches it off");
-    v("lr_scheduler_type", lr_scheduler_type, Words{"constant", "linear", "cosine", "warmup_stable_decay"}, "shape after the warm-up");
+    v("lr_scheduler_type", lr_scheduler_type, Words{"constant", "linear", "cosine", "warmup_stable_decay"},
+      "shape after the warm-up");
     v("warmup_steps", warmup_steps, kCount, "linear warm-up");
-    v("lr_decay_start", lr_decay_start, kUnit, "warmup_stable_decay: share of max_steps after which the rate falls linearly");
+    v("lr_decay_start", lr_decay_start, kUnit,
+      "warmup_stable_decay: share of max_steps after which the rate falls linearly");
     v("lr_min_ratio", lr_min_ratio, kUnit, "final rate as a share of the peak (linear, cosine, warmup_stable_decay)");
     v("max_steps", max_steps, kCount, "optimizer steps of this stage");
     v("save_steps", save_steps, kCount, "steps between resumable checkpoints; 0: only at the end");
     v("micro_batch_tokens", micro_batch_tokens, kAtLeastOne, "tokens that pass forward and backward at once");
-    v("router_bias_update_rate", router_bias_update_rate, kNonNegative, "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
-    v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative, "alpha of DeepSeek-V3's sequence-wise balance loss");
+    v("router_bias_update_rate", router_bias_update_rate, kNonNegative,
+      "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
+    v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative,
+      "alpha of DeepSeek-V3's sequence-wise balance loss");
   }
 };
 
@@ -76,7 +82,8 @@ struct BaseConfig {
     v("task", task, Words{}, "the task that makes the vocabulary, the corpus and the problems");
     v("model_config", model_config, "the fields of config.json");
     v("initializer_range", initializer_range, kPositive, "standard deviation of the random weights");
-    v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole documents of similar length");
+    v("tokens_per_step", tokens_per_step, kAtLeastOne,
+      "tokens of one optimizer step, in whole documents of similar length");
     v("max_tries", max_tries, Range{1, 64}, "longest search document, in tries");
     v("guided_fraction", guided_fraction, kUnit, "share of tries whose second step is the one closest to the target");
     optim.visit(v);
@@ -152,21 +159,27 @@ struct RlConfig {
     v("reward_weights", reward_weights, "one weight each; empty: 1");
     v("prompts_per_step", prompts_per_step, kAtLeastOne, "prompts of one optimizer step");
     v("num_generations", num_generations, kAtLeastOne, "completions of a prompt: its group, G");
-    v("steps_per_generation", steps_per_generation, kAtLeastOne, "optimizer steps one rollout is used in; it samples as many times more prompts");
+    v("steps_per_generation", steps_per_generation, kAtLeastOne,
+      "optimizer steps one rollout is used in; it samples as many times more prompts");
     v("num_iterations", num_iterations, kAtLeastOne, "passes over one rollout");
-    v("loss_type", loss_type, Words{"grpo", "dapo", "dr_grpo", "gspo", "cispo"}, "ratio, clip and normaliser of the policy loss");
+    v("loss_type", loss_type, Words{"grpo", "dapo", "dr_grpo", "gspo", "cispo"},
+      "ratio, clip and normaliser of the policy loss");
     v("epsilon", epsilon, kNonNegative, "the ratio is clipped from below at 1 - epsilon");
     v("epsilon_high", epsilon_high, kNonNegative, "and from above at 1 + epsilon_high");
     v("beta", beta, kNonNegative, "weight of the KL term against the reference model; 0: no reference model");
     v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
-    v("ref_model_sync_steps", ref_model_sync_steps, kCount, "the policy replaces the reference every so many steps; 0: never");
-    v("scale_rewards", scale_rewards, Words{"none", "group", "batch"}, "standard deviation that advantages are divided by");
+    v("ref_model_sync_steps", ref_model_sync_steps, kCount,
+      "the policy replaces the reference every so many steps; 0: never");
+    v("scale_rewards", scale_rewards, Words{"none", "group", "batch"},
+      "standard deviation that advantages are divided by");
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");
     v("advantage_epsilon", advantage_epsilon, kNonNegative, "added to that deviation");
     v("mask_truncated_completions", mask_truncated_completions, "completions cut at the limit carry no loss");
-    v("shuffle_rewards", shuffle_rewards, "control: rewards are dealt at random inside a step, so that nothing can be learnt");
+    v("shuffle_rewards", shuffle_rewards,
+      "control: rewards are dealt at random inside a step, so that nothing can be learnt");
     v("reflection_words", reflection_words, "counted in completions, e.g. [' wait']");
-    v("max_logprob_gap", max_logprob_gap, kNonNegative, "the run stops when sampler and trainer disagree by more, in nats");
+    v("max_logprob_gap", max_logprob_gap, kNonNegative,
+      "the run stops when sampler and trainer disagree by more, in nats");
     sampling.visit(v);
     optim.visit(v);
   }

@@ -17,9 +17,12 @@ at::Tensor sequence_mean(const at::Tensor& x, const at::Tensor& sequence, int64_
 
 at::Tensor kl_estimate(KlEstimator kind, const at::Tensor& d) {
   switch (kind) {
-    case KlEstimator::kK1: return -d;
-    case KlEstimator::kK2: return d * d / 2;
-    case KlEstimator::kK3: return d.exp() - d - 1;
+    case KlEstimator::kK1:
+      return -d;
+    case KlEstimator::kK2:
+      return d * d / 2;
+    case KlEstimator::kK3:
+      return d.exp() - d - 1;
   }
   throw std::invalid_argument("unknown KL estimator");
 }

@@ -36,18 +36,18 @@ LossSpec loss_spec(const RlConfig& config);
 
 /// All (M), of whole sequences.
 struct LossInput {
-  at::Tensor policy_logprobs;   ///< with gradient
+  at::Tensor policy_logprobs;  ///< with gradient
   at::Tensor sampler_logprobs;
   at::Tensor advantages;
   at::Tensor weights;
-  at::Tensor sequence;          ///< int64, 0 .. num_sequences - 1
+  at::Tensor sequence;  ///< int64, 0 .. num_sequences - 1
   int64_t num_sequences = 0;
-  at::Tensor ref_logprobs;      ///< undefined unless beta > 0
+  at::Tensor ref_logprobs;  ///< undefined unless beta > 0
 };
 struct LossOutput {
-  at::Tensor loss;       ///< scalar
-  double clipped = 0;    ///< tokens whose clip is active
-  double kl = 0;         ///< sum over tokens of the estimate against the reference
+  at::Tensor loss;     ///< scalar
+  double clipped = 0;  ///< tokens whose clip is active
+  double kl = 0;       ///< sum over tokens of the estimate against the reference
 };
 LossOutput policy_loss(const LossSpec& spec, const LossInput& in);
 

@@ -31,7 +31,15 @@ void newton_schulz(float* x, int64_t r, int64_t c) {
   auto product = [](cpu::Gemm g) { cpu::gemm({&g, 1}); };
   for (int step = 0; step < 5; ++step) {
     product({.a = x, .a_row = c, .b = x, .b_row = 1, .b_col = c, .c = gram.data(), .c_row = r, .m = r, .n = r, .k = c});
-    product({.a = gram.data(), .a_row = r, .b = gram.data(), .b_row = r, .c = poly.data(), .c_row = r, .m = r, .n = r, .k = r});
+    product({.a = gram.data(),
+             .a_row = r,
+             .b = gram.data(),
+             .b_row = r,
+             .c = poly.data(),
+             .c_row = r,
+             .m = r,
+             .n = r,
+             .k = r});
     for (size_t i = 0; i < gram.size(); ++i) poly[i] = -4.7750f * gram[i] + 2.0315f * poly[i];
     product({.a = poly.data(), .a_row = r, .b = x, .b_row = c, .c = next.data(), .c_row = c, .m = r, .n = c, .k = r});
     for (size_t i = 0; i < next.size(); ++i) x[i] = 3.4445f * x[i] + next[i];
@@ -74,7 +82,8 @@ Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config)
   for (const Parameter& p : parameters.all()) {
     if (!p.trainable()) continue;
     const bool muon = config.optimizer == "muon" && p.kind == ParameterKind::kMatrix;
-    states_.push_back({&p, muon, at::zeros_like(p.tensor.detach()), muon ? at::Tensor() : at::zeros_like(p.tensor.detach())});
+    states_.push_back(
+        {&p, muon, at::zeros_like(p.tensor.detach()), muon ? at::Tensor() : at::zeros_like(p.tensor.detach())});
   }
 }
 
@@ -86,8 +95,10 @@ double Optimizer::gradient_norm() const {
     g = g.contiguous();
     const double own = sum_of_squares(g.const_data_ptr<float>(), g.numel());
     if (!std::isfinite(own)) {
-      throw std::runtime_error(fmt::format("the gradient of {} is not finite; lower the learning rate, or look for the "
-                                           "first bad value with `hone inspect`", s.parameter->names[0]));
+      throw std::runtime_error(
+          fmt::format("the gradient of {} is not finite; lower the learning rate, or look for the "
+                      "first bad value with `hone inspect`",
+                      s.parameter->names[0]));
     }
     squares += own;
   }
@@ -112,7 +123,8 @@ double Optimizer::step(double rate_factor) {
     muon_step(*state, slice, config_.muon_learning_rate * rate_factor, grad_scale);
   });
   for (State& s : states_) {
-    s.parameter->tensor.unsafeGetTensorImpl()->bump_version();  // the kernels wrote past autograd: packed copies are stale
+    s.parameter->tensor.unsafeGetTensorImpl()
+        ->bump_version();  // the kernels wrote past autograd: packed copies are stale
     s.parameter->tensor.mutable_grad().reset();
   }
   return norm;
@@ -167,8 +179,10 @@ void Optimizer::load(const std::filesystem::path& file) {
   auto get = [&](const std::string& name, const at::Tensor& t) {
     const TensorInfo* info = saved.find(name);
     if (!info || info->shape != t.sizes().vec() || info->dtype != "F32") {
-      throw std::runtime_error(fmt::format("{}: optimizer state {} is missing or of another shape; the checkpoint belongs to "
-                                           "another recipe", file.string(), name));
+      throw std::runtime_error(
+          fmt::format("{}: optimizer state {} is missing or of another shape; the checkpoint belongs to "
+                      "another recipe",
+                      file.string(), name));
     }
     std::memcpy(data(t), info->data, info->num_bytes);
   };

@@ -43,8 +43,12 @@ std::optional<double> gate_value(const Metrics& metrics, const std::string& name
 class Run {
  public:
   Run(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out)
-      : recipe_(recipe), options_(options), tasks_(tasks), lock_((check_directory(), options.run_dir)),
-        store_(open_store()), progress_(out, options.progress) {}
+      : recipe_(recipe),
+        options_(options),
+        tasks_(tasks),
+        lock_((check_directory(), options.run_dir)),
+        store_(open_store()),
+        progress_(out, options.progress) {}
 
   void all() {
     bool repeat = false;
@@ -71,24 +75,32 @@ class Run {
 
  private:
   fs::path stage_dir(const std::string& name) const { return options_.run_dir / "stages" / name; }
-  fs::path path_of(const std::string& value) const { return resolve_path(value, options_.recipe_dir, options_.run_dir); }
+  fs::path path_of(const std::string& value) const {
+    return resolve_path(value, options_.recipe_dir, options_.run_dir);
+  }
 
   // Everything that can be refused before anything is written.
   void check_directory() const {
     for (const auto& name : {options_.from, options_.until}) {
-      if (name && std::none_of(recipe_.stages.begin(), recipe_.stages.end(), [&](const auto& s) { return s.name == *name; })) {
-        throw std::invalid_argument(fmt::format("stage '{}' is not in the recipe; its stages are: {}", *name, stage_names()));
+      if (name &&
+          std::none_of(recipe_.stages.begin(), recipe_.stages.end(), [&](const auto& s) { return s.name == *name; })) {
+        throw std::invalid_argument(
+            fmt::format("stage '{}' is not in the recipe; its stages are: {}", *name, stage_names()));
       }
     }
     const fs::path recipe_file = options_.run_dir / "recipe.yaml";
     if (!fs::exists(recipe_file)) return;
     if (!options_.resume && !options_.from) {
-      throw std::invalid_argument(fmt::format("{} holds a run already; go on with --resume, repeat from a stage with --from "
-                                              "STAGE, or choose another --run-dir", options_.run_dir.string()));
+      throw std::invalid_argument(
+          fmt::format("{} holds a run already; go on with --resume, repeat from a stage with --from "
+                      "STAGE, or choose another --run-dir",
+                      options_.run_dir.string()));
     }
     if (!options_.from && read_file(recipe_file) != to_yaml(recipe_)) {
-      throw std::invalid_argument(fmt::format("{} was made by another recipe (or other --set values): compare {}; resume with "
-                                              "the same, or choose another --run-dir", options_.run_dir.string(), recipe_file.string()));
+      throw std::invalid_argument(
+          fmt::format("{} was made by another recipe (or other --set values): compare {}; resume with "
+                      "the same, or choose another --run-dir",
+                      options_.run_dir.string(), recipe_file.string()));
     }
   }
 
@@ -105,7 +117,8 @@ class Run {
   }
 
   Metrics run_stage(const StageConfig& stage, const fs::path& dir) {
-    const StageContext context{stage.name, dir, derive_seed(recipe_.seed, stage.name), options_.threads, *store_, progress_};
+    const StageContext context{stage.name,       dir,     derive_seed(recipe_.seed, stage.name),
+                               options_.threads, *store_, progress_};
     remove_stale_temporaries(dir);
     return std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
   }
@@ -131,24 +144,30 @@ class Run {
   Metrics run_kind(const EvalConfig& config, const StageContext& stage) {
     const Model model = load_model(path_of(config.model));
     auto prompts = load_prompts(path_of(config.data).string(), model.tokenizer);
-    if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit) prompts.resize(static_cast<size_t>(config.limit));
+    if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit)
+      prompts.resize(static_cast<size_t>(config.limit));
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
     // every evaluation of a run draws with the same key, so that two models meet the same luck
     Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs), config,
                             derive_seed(recipe_.seed, "eval"), task, options_.threads);
     stage.store.remove_stage(stage.name);
-    stage.store.write({.stage = stage.name, .step = 0, .groups = std::move(e.groups), .advantages = {}, .metrics = e.metrics});
+    stage.store.write(
+        {.stage = stage.name, .step = 0, .groups = std::move(e.groups), .advantages = {}, .metrics = e.metrics});
     note(summary(stage.name, e.metrics));
     return e.metrics;
   }
 
   static std::string summary(const std::string& name, const Metrics& m) {
     auto value = [&](const char* key) { return m.count(key) ? m.at(key) : 0.0; };
-    std::string text = fmt::format("{}: pass@1 {:.3f} ({:.3f} to {:.3f})", name, value("eval_pass@1"), value("eval_pass@1_low"),
-                                   value("eval_pass@1_high"));
-    for (const auto& [key, label] : {std::pair{"eval_pass@8", "pass@8"}, {"eval_pass@16", "pass@16"}, {"eval_mean_length", "length"},
-                                     {"eval_reflections", "reflections"}, {"eval_truncated", "truncated"},
-                                     {"eval_step_arithmetic", "arithmetic"}, {"eval_verdict", "verdict"}}) {
+    std::string text = fmt::format("{}: pass@1 {:.3f} ({:.3f} to {:.3f})", name, value("eval_pass@1"),
+                                   value("eval_pass@1_low"), value("eval_pass@1_high"));
+    for (const auto& [key, label] : {std::pair{"eval_pass@8", "pass@8"},
+                                     {"eval_pass@16", "pass@16"},
+                                     {"eval_mean_length", "length"},
+                                     {"eval_reflections", "reflections"},
+                                     {"eval_truncated", "truncated"},
+                                     {"eval_step_arithmetic", "arithmetic"},
+                                     {"eval_verdict", "verdict"}}) {
       if (m.count(key)) text += fmt::format(", {} {:.3g}", label, m.at(key));
     }
     return text;
@@ -158,12 +177,16 @@ class Run {
     for (const auto& [name, least] : stage.gates) {
       if (least == 0) continue;
       const auto value = gate_value(metrics, name);
-      if (!value) throw std::invalid_argument(fmt::format("stage {} has a gate on '{}', which it does not measure", stage.name, name));
+      if (!value)
+        throw std::invalid_argument(
+            fmt::format("stage {} has a gate on '{}', which it does not measure", stage.name, name));
       if (*value < least) {
         report();
-        throw std::runtime_error(fmt::format(
-            "stage {}: {} is {:.3f}, below its gate of {:.3f}: too weak for what follows; train the stage before it longer, or "
-            "switch the gate off with --set {}.gates.{}=0", stage.name, name, *value, least, stage.name, name));
+        throw std::runtime_error(
+            fmt::format("stage {}: {} is {:.3f}, below its gate of {:.3f}: too weak for what follows; train the stage "
+                        "before it longer, or "
+                        "switch the gate off with --set {}.gates.{}=0",
+                        stage.name, name, *value, least, stage.name, name));
       }
     }
   }

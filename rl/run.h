@@ -1,5 +1,5 @@
-// A run: the stages of a recipe, one after another, into a run directory. A stage that is done is not repeated; one that
-// was cut short goes on from its newest checkpoint.
+// A run: the stages of a recipe, one after another, into a run directory. A stage that is done is not repeated; one
+// that was cut short goes on from its newest checkpoint.
 //
 //   RUN/run.db, recipe.yaml, log.txt, report.html, stages/NAME/{final,checkpoints,data,metrics.json}
 #pragma once

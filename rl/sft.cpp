@@ -70,7 +70,8 @@ Model random_model(const BaseConfig& config, const StageContext& stage, const Ta
   json["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
   const ModelConfig model_config = parse_recipe_model(json, "stage " + stage.name + ", model_config");
   auto side_files = make_side_files(model_config, tokenizer);
-  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer), std::move(side_files)};
+  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer),
+          std::move(side_files)};
 }
 
 void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) {
@@ -102,19 +103,23 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
   const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction};
   return train_documents(config.optim, stage, std::move(model), [&](int64_t step) {
     return fill(config.tokens_per_step, [&](int64_t i) {
-      return token_document(tokenizer, task.document(stage.seed, (static_cast<uint64_t>(step) << 20) + static_cast<uint64_t>(i), corpus), end);
+      return token_document(
+          tokenizer, task.document(stage.seed, (static_cast<uint64_t>(step) << 20) + static_cast<uint64_t>(i), corpus),
+          end);
     });
   });
 }
 
 namespace {
 
-std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer, bool special) {
+std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer,
+                           bool special) {
   if (row.contains(key + "_ids")) return row.at(key + "_ids").get<std::vector<int32_t>>();
   return tokenizer.encode(row.at(key).get<std::string>(), special);
 }
 
-TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokenizer, int32_t end_token, bool completion_only) {
+TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokenizer, int32_t end_token,
+                             bool completion_only) {
   TokenDocument d;
   const bool split = row.contains("prompt") || row.contains("prompt_ids");
   if (!split && !row.contains("text")) throw std::runtime_error("has neither 'prompt' and 'completion' nor 'text'");
@@ -132,8 +137,8 @@ TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokeniz
 
 }  // namespace
 
-std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer, int32_t end_token,
-                                          bool completion_only, int64_t max_length) {
+std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
+                                          int32_t end_token, bool completion_only, int64_t max_length) {
   std::ifstream in(file);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
   std::vector<TokenDocument> documents;
@@ -143,16 +148,19 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
     try {
       documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, completion_only));
       const auto length = static_cast<int64_t>(documents.back().tokens.size());
-      if (length > max_length) throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, max_length));
+      if (length > max_length)
+        throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, max_length));
     } catch (const std::exception& error) {
-      throw std::runtime_error(fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
+      throw std::runtime_error(
+          fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
     }
   }
   if (documents.empty()) throw std::runtime_error(file.string() + ": holds no row");
   return documents;
 }
 
-Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start, const std::vector<TokenDocument>& documents) {
+Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start,
+                  const std::vector<TokenDocument>& documents) {
   // Where each step begins is a function of the lengths alone, so a resumed run finds its place by walking there.
   const auto n = static_cast<int64_t>(documents.size());
   int64_t next = 0, walked = 0;

@@ -16,10 +16,11 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 
 /// Rows of {"prompt", "completion"}, {"text"} or {"prompt_ids", "completion_ids"}: tokens with the end token added.
 /// Throws std::runtime_error naming file and line for a broken row or one beyond max_length.
-std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer, int32_t end_token,
-                                          bool completion_only, int64_t max_length);
+std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
+                                          int32_t end_token, bool completion_only, int64_t max_length);
 
 /// Trains on documents in an order that is a permutation an epoch.
-Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start, const std::vector<TokenDocument>& documents);
+Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start,
+                  const std::vector<TokenDocument>& documents);
 
 }  // namespace hone

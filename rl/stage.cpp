@@ -5,8 +5,11 @@
 namespace hone {
 
 Training::Training(const StageContext& stage, Model start, const OptimConfig& config, bool with_reference)
-    : stage_(stage), config_(config), model_(std::move(start)),
-      reference_(with_reference ? model_.policy->clone() : nullptr), optimizer_(model_.policy->parameters(), config) {
+    : stage_(stage),
+      config_(config),
+      model_(std::move(start)),
+      reference_(with_reference ? model_.policy->clone() : nullptr),
+      optimizer_(model_.policy->parameters(), config) {
   if (const auto checkpoint = latest_checkpoint(stage.dir)) {
     model_.policy->copy_from(*Policy::load(checkpoint->folder));
     optimizer_.load(checkpoint->folder / "trainer" / "optimizer.safetensors");

@@ -21,8 +21,8 @@ struct Document {
 };
 
 struct CorpusOptions {
-  int max_tries = 16;           ///< a search document holds 1..max_tries tries
-  double guided_fraction = .35; ///< share of tries whose second step is the one closest to the target
+  int max_tries = 16;            ///< a search document holds 1..max_tries tries
+  double guided_fraction = .35;  ///< share of tries whose second step is the one closest to the target
 };
 
 struct Task {

@@ -23,7 +23,11 @@ class Trainer {
  public:
   Trainer(const RlConfig& config, const StageContext& stage, Model start, const std::vector<Prompt>& prompts,
           const std::vector<NamedReward>& rewards)
-      : config_(config), stage_(stage), prompts_(prompts), rewards_(rewards), loss_(loss_spec(config)),
+      : config_(config),
+        stage_(stage),
+        prompts_(prompts),
+        rewards_(rewards),
+        loss_(loss_spec(config)),
         training_(stage, std::move(start), config.optim, /*with_reference=*/config.beta > 0) {}
 
   // The loop: each line makes one value from those before it.
@@ -61,7 +65,8 @@ class Trainer {
     const int64_t count = config_.prompts_per_step * config_.steps_per_generation;
     const int64_t rollout = step() / (config_.steps_per_generation * config_.num_iterations);
     std::vector<Prompt> prompts;
-    for (const int64_t i : step_indices(stage_.seed, stage_.name, rollout, count, static_cast<int64_t>(prompts_.size()))) {
+    for (const int64_t i :
+         step_indices(stage_.seed, stage_.name, rollout, count, static_cast<int64_t>(prompts_.size()))) {
       prompts.push_back(prompts_[static_cast<size_t>(i)]);
     }
     return prompts;
@@ -69,11 +74,12 @@ class Trainer {
 
   std::vector<Rollout> sample(const std::vector<Prompt>& prompts) {
     watch_.lap();
-    std::vector<Rollout> rollouts =
-        generate(training_.policy(), training_.model().tokenizer, prompts,
-                 {.sampling = sampling_options(config_.sampling), .samples = config_.num_generations,
-                  .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())}, .slots = {},
-                  .policy_version = step()});
+    std::vector<Rollout> rollouts = generate(training_.policy(), training_.model().tokenizer, prompts,
+                                             {.sampling = sampling_options(config_.sampling),
+                                              .samples = config_.num_generations,
+                                              .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
+                                              .slots = {},
+                                              .policy_version = step()});
     seconds_["time/rollout"] = watch_.lap();
     return rollouts;
   }
@@ -92,7 +98,8 @@ class Trainer {
       for (Reward& r : g.rewards) all.push_back(&r);
     }
     std::vector<Reward> shuffled;
-    for (const int64_t i : permutation(static_cast<int64_t>(all.size()), stage_.seed, Purpose::kShuffle, static_cast<uint64_t>(step()))) {
+    for (const int64_t i :
+         permutation(static_cast<int64_t>(all.size()), stage_.seed, Purpose::kShuffle, static_cast<uint64_t>(step()))) {
       shuffled.push_back(*all[static_cast<size_t>(i)]);
     }
     for (size_t i = 0; i < all.size(); ++i) *all[i] = shuffled[i];
@@ -108,7 +115,11 @@ class Trainer {
     std::vector<Minibatch> all;
     for (int64_t k = 0; k < config_.steps_per_generation; ++k) {
       const int64_t begin = k * config_.prompts_per_step, end = begin + config_.prompts_per_step;
-      Minibatch m{{groups.begin() + begin, groups.begin() + end}, {advantages.begin() + begin, advantages.begin() + end}, {}, {}, {}};
+      Minibatch m{{groups.begin() + begin, groups.begin() + end},
+                  {advantages.begin() + begin, advantages.begin() + end},
+                  {},
+                  {},
+                  {}};
       m.batch = make_batch(m.groups, m.advantages, options);
       m.metrics = reward_metrics(m.groups, config_.reflection_words);
       all.push_back(std::move(m));
@@ -118,13 +129,14 @@ class Trainer {
 
   double inv_temperature() const { return config_.sampling.temperature > 0 ? 1.0 / config_.sampling.temperature : 1.0; }
 
-  // Before any update of this rollout: the trainer's own log-prob of every sampled token against the sampler's. The first
-  // minibatch is compared in its update's own forward pass, which precedes the update.
+  // Before any update of this rollout: the trainer's own log-prob of every sampled token against the sampler's. The
+  // first minibatch is compared in its update's own forward pass, which precedes the update.
   void measure_gap(std::vector<Minibatch>& minibatches) {
     watch_.lap();
     const int64_t tokens = config_.optim.micro_batch_tokens;
     for (Minibatch& m : minibatches) {
-      if (&m != &minibatches.front()) compare(m, token_logprobs(training_.policy(), m.batch, inv_temperature(), tokens), 0);
+      if (&m != &minibatches.front())
+        compare(m, token_logprobs(training_.policy(), m.batch, inv_temperature(), tokens), 0);
       if (Policy* reference = training_.reference()) {
         m.ref_logprobs = token_logprobs(*reference, m.batch, inv_temperature(), tokens);
       }
@@ -147,11 +159,14 @@ class Trainer {
   [[noreturn]] void refuse_gap(const Minibatch& m, size_t token, float own) const {
     const auto sequence = static_cast<size_t>(m.batch.sequence[token]);
     const auto per_group = static_cast<size_t>(config_.num_generations);
-    const auto first = std::lower_bound(m.batch.sequence.begin(), m.batch.sequence.end(), static_cast<int64_t>(sequence));
+    const auto first =
+        std::lower_bound(m.batch.sequence.begin(), m.batch.sequence.end(), static_cast<int64_t>(sequence));
     const Rollout& r = m.groups[sequence / per_group].rollouts[sequence % per_group];
     throw std::runtime_error(fmt::format(
-        "stage {}: prompt {}, sample {}, token {}: the sampler recorded log-prob {:.9g}, the trainer computes {:.9g}; they "
-        "may differ by max_logprob_gap = {:.3g}; a larger gap means that sampling and training are not the same function",
+        "stage {}: prompt {}, sample {}, token {}: the sampler recorded log-prob {:.9g}, the trainer computes {:.9g}; "
+        "they "
+        "may differ by max_logprob_gap = {:.3g}; a larger gap means that sampling and training are not the same "
+        "function",
         stage_.name, r.prompt_id, r.sample, static_cast<int64_t>(token) - (first - m.batch.sequence.begin()),
         m.batch.sampler_logprobs[token], own, config_.max_logprob_gap));
   }
@@ -216,14 +231,20 @@ class Trainer {
 
 void check(const RlConfig& c, const StageContext& stage, const std::vector<Prompt>& prompts) {
   const int64_t per_rollout = c.steps_per_generation * c.num_iterations;
-  auto refuse = [&](const std::string& what) { throw std::invalid_argument(fmt::format("stage {}: {}", stage.name, what)); };
+  auto refuse = [&](const std::string& what) {
+    throw std::invalid_argument(fmt::format("stage {}: {}", stage.name, what));
+  };
   if (prompts.empty()) refuse("its data hold no prompt");
   if (c.optim.max_steps % per_rollout != 0 || c.optim.save_steps % per_rollout != 0) {
-    refuse(fmt::format("max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, so "
-                       "that a run stops and resumes between rollouts", c.optim.max_steps, c.optim.save_steps, per_rollout));
+    refuse(fmt::format(
+        "max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, so "
+        "that a run stops and resumes between rollouts",
+        c.optim.max_steps, c.optim.save_steps, per_rollout));
   }
   if (c.sampling.top_k > 0 || c.sampling.top_p < 1) {
-    refuse("top_k and top_p must be off in training: the policy gradient is that of the whole distribution; use temperature");
+    refuse(
+        "top_k and top_p must be off in training: the policy gradient is that of the whole distribution; use "
+        "temperature");
   }
 }
 

@@ -24,9 +24,11 @@ at::Tensor tensor_of(const std::vector<float>& values, at::ScalarType type) {
 }
 
 // The trainer's log-probs of a micro-batch's loss tokens.
-TokenLogprobs evaluate(const Policy& policy, const Batch& batch, double inv_temperature, RouterLoad* router, bool balance) {
+TokenLogprobs evaluate(const Policy& policy, const Batch& batch, double inv_temperature, RouterLoad* router,
+                       bool balance) {
   const Rows rows = pack_rows(batch.lengths);
-  const at::Tensor hidden = policy.forward(tensor_of(batch.inputs), {.rows = rows, .router = router, .balance_loss = balance});
+  const at::Tensor hidden =
+      policy.forward(tensor_of(batch.inputs), {.rows = rows, .router = router, .balance_loss = balance});
   return ops::token_logprobs(hidden.index_select(0, tensor_of(batch.rows)), policy.head(), tensor_of(batch.targets),
                              tensor_of(batch.forbidden), inv_temperature);
 }
@@ -74,13 +76,15 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
 
 }  // namespace
 
-std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature, int64_t micro_batch_tokens) {
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature,
+                                  int64_t micro_batch_tokens) {
   at::NoGradGuard no_grad;
   std::vector<float> all;
   for (const auto& [begin, end] : micro_batches(batch, micro_batch_tokens)) {
     const Batch part = slice(batch, begin, end);
     if (part.num_loss_tokens() == 0) continue;
-    const at::Tensor logprobs = evaluate(policy, part, inv_temperature, nullptr, false).logprobs.to(at::kFloat).contiguous();
+    const at::Tensor logprobs =
+        evaluate(policy, part, inv_temperature, nullptr, false).logprobs.to(at::kFloat).contiguous();
     all.insert(all.end(), logprobs.const_data_ptr<float>(), logprobs.const_data_ptr<float>() + logprobs.numel());
   }
   return all;
@@ -90,25 +94,26 @@ UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen) {
   double clipped = 0, kl = 0;
-  UpdateStats stats = accumulate(policy, batch, options, [&](const Batch& part, const at::Tensor& logprobs, int64_t offset) {
-    const at::ScalarType type = logprobs.scalar_type();
-    if (seen) seen({logprobs.const_data_ptr<float>(), static_cast<size_t>(logprobs.numel())}, offset);
-    LossInput in{.policy_logprobs = logprobs,
-                 .sampler_logprobs = tensor_of(part.sampler_logprobs, type),
-                 .advantages = tensor_of(part.advantages, type),
-                 .weights = tensor_of(part.weights, type),
-                 .sequence = tensor_of(part.sequence),
-                 .num_sequences = part.num_sequences(),
-                 .ref_logprobs = {}};
-    if (!ref_logprobs.empty()) {
-      const auto begin = ref_logprobs.begin() + offset;
-      in.ref_logprobs = tensor_of(std::vector<float>(begin, begin + part.num_loss_tokens()), type);
-    }
-    const LossOutput out = policy_loss(spec, in);
-    clipped += out.clipped;
-    kl += out.kl;
-    return out.loss;
-  });
+  UpdateStats stats =
+      accumulate(policy, batch, options, [&](const Batch& part, const at::Tensor& logprobs, int64_t offset) {
+        const at::ScalarType type = logprobs.scalar_type();
+        if (seen) seen({logprobs.const_data_ptr<float>(), static_cast<size_t>(logprobs.numel())}, offset);
+        LossInput in{.policy_logprobs = logprobs,
+                     .sampler_logprobs = tensor_of(part.sampler_logprobs, type),
+                     .advantages = tensor_of(part.advantages, type),
+                     .weights = tensor_of(part.weights, type),
+                     .sequence = tensor_of(part.sequence),
+                     .num_sequences = part.num_sequences(),
+                     .ref_logprobs = {}};
+        if (!ref_logprobs.empty()) {
+          const auto begin = ref_logprobs.begin() + offset;
+          in.ref_logprobs = tensor_of(std::vector<float>(begin, begin + part.num_loss_tokens()), type);
+        }
+        const LossOutput out = policy_loss(spec, in);
+        clipped += out.clipped;
+        kl += out.kl;
+        return out.loss;
+      });
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
   stats.clip_ratio = clipped / tokens;
   stats.kl = kl / tokens;
@@ -129,7 +134,8 @@ void update_router_biases(const Policy& policy, const std::vector<std::vector<in
   at::NoGradGuard no_grad;
   const auto biases = policy.router_biases();
   for (size_t l = 0; l < biases.size() && l < counts.size(); ++l) {
-    const double mean = std::accumulate(counts[l].begin(), counts[l].end(), 0.0) / static_cast<double>(counts[l].size());
+    const double mean =
+        std::accumulate(counts[l].begin(), counts[l].end(), 0.0) / static_cast<double>(counts[l].size());
     float* bias = biases[l].mutable_data_ptr<float>();
     for (size_t e = 0; e < counts[l].size(); ++e) {
       const double missing = mean - static_cast<double>(counts[l][e]);

@@ -24,16 +24,17 @@ struct UpdateOptions {
 
 struct UpdateStats {
   double loss = 0;
-  double entropy = 0;        ///< mean over loss tokens, nats
-  double kl = 0;             ///< mean over loss tokens
-  double clip_ratio = 0;     ///< share of loss tokens
-  double grad_norm = 0;      ///< before clipping
-  double max_vio = 0;        ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
+  double entropy = 0;     ///< mean over loss tokens, nats
+  double kl = 0;          ///< mean over loss tokens
+  double clip_ratio = 0;  ///< share of loss tokens
+  double grad_norm = 0;   ///< before clipping
+  double max_vio = 0;     ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
   bool has_router = false;
 };
 
 /// log p of every loss token (M), without gradient.
-std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature, int64_t micro_batch_tokens);
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature,
+                                  int64_t micro_batch_tokens);
 
 /// Called with the policy's log-probs (M) of a micro-batch and the index of its first loss token, before its backward.
 using LogprobsSeen = std::function<void(std::span<const float> policy_logprobs, int64_t first)>;

@@ -28,9 +28,16 @@ struct Active {
 
 class Generation {
  public:
-  Generation(const Policy& policy, std::span<const Prompt> prompts, int64_t first_prompt, const GenerateOptions& options)
-      : policy_(policy), prompts_(prompts), first_prompt_(first_prompt), options_(options), ends_(end_tokens(policy.config())),
-        longest_prompt_(longest_prompt(prompts)), places_(num_places()), window_(num_window()),
+  Generation(const Policy& policy, std::span<const Prompt> prompts, int64_t first_prompt,
+             const GenerateOptions& options)
+      : policy_(policy),
+        prompts_(prompts),
+        first_prompt_(first_prompt),
+        options_(options),
+        ends_(end_tokens(policy.config())),
+        longest_prompt_(longest_prompt(prompts)),
+        places_(num_places()),
+        window_(num_window()),
         cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
         prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
         rollouts_(static_cast<size_t>(total())) {
@@ -100,14 +107,18 @@ class Generation {
   void prompt_cache_copy(int64_t from, int64_t to, int64_t length) {
     const int64_t blocks = (length + cpu::kBlock - 1) / cpu::kBlock;
     for (size_t l = 0; l < cache_.layers().size(); ++l) {
-      copy_blocks(prompt_cache_.layers()[l].keys, prompt_cache_.first_block(from), cache_.layers()[l].keys, cache_.first_block(to), blocks);
+      copy_blocks(prompt_cache_.layers()[l].keys, prompt_cache_.first_block(from), cache_.layers()[l].keys,
+                  cache_.first_block(to), blocks);
       if (!cache_.layers()[l].values.defined()) continue;
-      copy_blocks(prompt_cache_.layers()[l].values, prompt_cache_.first_block(from), cache_.layers()[l].values, cache_.first_block(to), blocks);
+      copy_blocks(prompt_cache_.layers()[l].values, prompt_cache_.first_block(from), cache_.layers()[l].values,
+                  cache_.first_block(to), blocks);
     }
   }
-  static void copy_blocks(const at::Tensor& from, int64_t from_block, const at::Tensor& to, int64_t to_block, int64_t blocks) {
+  static void copy_blocks(const at::Tensor& from, int64_t from_block, const at::Tensor& to, int64_t to_block,
+                          int64_t blocks) {
     const int64_t block = from.numel() / from.size(0);
-    std::copy_n(from.const_data_ptr<float>() + from_block * block, blocks * block, to.mutable_data_ptr<float>() + to_block * block);
+    std::copy_n(from.const_data_ptr<float>() + from_block * block, blocks * block,
+                to.mutable_data_ptr<float>() + to_block * block);
   }
 
   void start(const Active& a) {
@@ -187,21 +198,27 @@ class Generation {
 void check(const Policy& policy, std::span<const Prompt> prompts, const SamplingOptions& sampling) {
   const int64_t limit = policy.config().max_position_embeddings;
   for (const Prompt& p : prompts) {
-    if (p.token_ids.empty()) throw std::invalid_argument(fmt::format("prompt {} has no tokens; remove it or give it text", p.id));
+    if (p.token_ids.empty())
+      throw std::invalid_argument(fmt::format("prompt {} has no tokens; remove it or give it text", p.id));
     if (static_cast<int64_t>(p.token_ids.size()) + sampling.max_new_tokens > limit) {
-      throw std::invalid_argument(fmt::format(
-          "prompt {} has {} tokens and may get {} more, but max_position_embeddings is {}; shorten the prompt or lower the "
-          "completion length", p.id, p.token_ids.size(), sampling.max_new_tokens, limit));
+      throw std::invalid_argument(
+          fmt::format("prompt {} has {} tokens and may get {} more, but max_position_embeddings is {}; shorten the "
+                      "prompt or lower the "
+                      "completion length",
+                      p.id, p.token_ids.size(), sampling.max_new_tokens, limit));
     }
     for (const int32_t id : p.token_ids) {
       if (id < 0 || id >= policy.config().vocab_size) {
-        throw std::invalid_argument(fmt::format("prompt {} holds token id {}, outside the vocabulary of {}; was it made with "
-                                                "another tokenizer?", p.id, id, policy.config().vocab_size));
+        throw std::invalid_argument(
+            fmt::format("prompt {} holds token id {}, outside the vocabulary of {}; was it made with "
+                        "another tokenizer?",
+                        p.id, id, policy.config().vocab_size));
       }
     }
   }
   if (sampling.min_new_tokens > 1 && end_tokens(policy.config()).size() > 1) {
-    throw std::invalid_argument("a minimum completion length works with one end token only, and this model has several");
+    throw std::invalid_argument(
+        "a minimum completion length works with one end token only, and this model has several");
   }
 }
 
@@ -218,7 +235,8 @@ int64_t prompts_per_stream(const Policy& policy, int64_t prompts, const Generate
   int64_t bytes = 0;
   for (const Parameter& p : policy.parameters().all()) bytes += static_cast<int64_t>(p.tensor.nbytes());
   if (bytes > kSmallBytes) return prompts;
-  const int64_t parts = kStreamsPerThread * kernel_pool().threads(), full = (options.max_batch + options.samples - 1) / options.samples;
+  const int64_t parts = kStreamsPerThread * kernel_pool().threads(),
+                full = (options.max_batch + options.samples - 1) / options.samples;
   return std::min(prompts, std::max(full, (prompts + parts - 1) / parts));
 }
 
@@ -249,7 +267,9 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
   std::vector<Rollout> rollouts(static_cast<size_t>(count * options.samples));
   kernel_pool().run((count + step - 1) / step, [&](int64_t i) {
     const int64_t first = i * step, size = std::min(step, count - first);
-    std::vector<Rollout> part = Generation(policy, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first, options).run();
+    std::vector<Rollout> part =
+        Generation(policy, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first, options)
+            .run();
     std::move(part.begin(), part.end(), rollouts.begin() + first * options.samples);
   });
   for (Rollout& r : rollouts) r.text = text_of(r, tokenizer);

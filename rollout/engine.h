@@ -7,7 +7,8 @@
 //   A completion depends on (weights, prompt, seed, purpose, step, slot, sample) alone: not on its neighbours, the
 //   batch size, the order, or the number of threads. tests/rollout/torch/engine_test.cpp holds it to that.
 //
-// Memory: max_batch * (prompt + max_new_tokens) positions a stream of the policy's cache, freed when generate() returns.
+// Memory: max_batch * (prompt + max_new_tokens) positions a stream of the policy's cache, freed when generate()
+// returns.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +32,11 @@ struct DrawKey {
 
 struct GenerateOptions {
   SamplingOptions sampling;
-  int64_t samples = 1;            ///< completions of each prompt, G
+  int64_t samples = 1;  ///< completions of each prompt, G
   DrawKey key;
-  std::vector<int64_t> slots;     ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
+  std::vector<int64_t> slots;  ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
   int64_t policy_version = 0;
-  int64_t max_batch = 64;         ///< completions in flight in a stream; more than fit the caches cost more than they give
+  int64_t max_batch = 64;  ///< completions in flight in a stream; more than fit the caches cost more than they give
 };
 
 /// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.

@@ -43,12 +43,14 @@ std::vector<int32_t> kept_tokens(const std::vector<float>& weights, const Sampli
   std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
     return weights[static_cast<size_t>(a)] > weights[static_cast<size_t>(b)];
   });
-  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(ids.size())) ids.resize(static_cast<size_t>(options.top_k));
+  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(ids.size()))
+    ids.resize(static_cast<size_t>(options.top_k));
   double total = 0;
   for (const int32_t id : ids) total += weights[static_cast<size_t>(id)];
   double sum = 0;
   size_t keep = 0;
-  while (keep < ids.size() && (keep == 0 || sum < options.top_p * total)) sum += weights[static_cast<size_t>(ids[keep++])];
+  while (keep < ids.size() && (keep == 0 || sum < options.top_p * total))
+    sum += weights[static_cast<size_t>(ids[keep++])];
   if (options.top_p < 1) ids.resize(keep);
   std::sort(ids.begin(), ids.end());
   return ids;

@@ -9,11 +9,11 @@
 namespace hone {
 
 struct SamplingOptions {
-  double temperature = 1.0;     ///< 0: the largest logit (the log-prob is then that of temperature 1)
-  int64_t top_k = 0;            ///< 0: off
-  double top_p = 1.0;           ///< 1: off
-  int64_t max_new_tokens = 256; ///< the end token included
-  int64_t min_new_tokens = 0;   ///< no end token before this length
+  double temperature = 1.0;      ///< 0: the largest logit (the log-prob is then that of temperature 1)
+  int64_t top_k = 0;             ///< 0: off
+  double top_p = 1.0;            ///< 1: off
+  int64_t max_new_tokens = 256;  ///< the end token included
+  int64_t min_new_tokens = 0;    ///< no end token before this length
 };
 
 struct Draw {

@@ -1,7 +1,8 @@
 // What goes into the sampler and what comes out. Standard library only: rewards and tools use it without torch.
 //
 //   Prompt   {"id": 7, "text": "7 3 12:33\n", "token_ids": [..], "columns": {"numbers": [7,3,12], "target": 33}}
-//   Rollout  {"prompt_id": 7, "sample": 0, "token_ids": [..], "logprobs": [..], "text": "<think>..", "finish_reason": "eos"}
+//   Rollout  {"prompt_id": 7, "sample": 0, "token_ids": [..], "logprobs": [..], "text": "<think>..", "finish_reason":
+//   "eos"}
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct Rollout {
   std::vector<float> logprobs;     ///< (T) natural log-prob of each token under the distribution it was drawn from
   std::string text;                ///< decoded completion without the final end token
   FinishReason finish_reason = FinishReason::kLength;
-  int64_t policy_version = 0;      ///< optimizer updates done before this was sampled
+  int64_t policy_version = 0;  ///< optimizer updates done before this was sampled
 };
 
 }  // namespace hone

@@ -115,8 +115,8 @@ void rms_norm(const float* x, int64_t x_row, const float* w, float* y, int64_t y
   });
 }
 
-void rms_norm_backward(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy, int64_t dy_row,
-                       float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c) {
+void rms_norm_backward(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy,
+                       int64_t dy_row, float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c) {
   constexpr int64_t kRowsAPiece = 128;  // dw: partial sums of fixed pieces, added in order
   std::vector<float> partial(static_cast<size_t>((n + kRowsAPiece - 1) / kRowsAPiece * c));
   split(n, kRowsAPiece, [&](int64_t b, int64_t e) {
@@ -130,9 +130,8 @@ void swiglu(const float* gate, const float* up, float* y, int64_t n) {
   split(n, kElements, [&](int64_t b, int64_t e) { isa().swiglu(gate + b, up + b, y + b, e - b); });
 }
 void swiglu_backward(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n) {
-  split(n, kElements, [&](int64_t b, int64_t e) {
-    isa().swiglu_backward(gate + b, up + b, dy + b, dgate + b, dup + b, e - b);
-  });
+  split(n, kElements,
+        [&](int64_t b, int64_t e) { isa().swiglu_backward(gate + b, up + b, dy + b, dgate + b, dup + b, e - b); });
 }
 void sigmoid(const float* x, float* y, int64_t n) {
   split(n, kElements, [&](int64_t b, int64_t e) { isa().sigmoid(x + b, y + b, e - b); });
@@ -214,7 +213,8 @@ std::vector<AttentionTask> attention_tasks(const AttentionShape& s, std::span<co
   std::vector<AttentionTask> tasks;
   for (const RowSpan& span : spans) {
     for (int64_t h = 0; h < s.kv_heads; ++h) {
-      for (int64_t i = 0; i < span.count; i += queries) tasks.push_back({&span, h, i, std::min(queries, span.count - i)});
+      for (int64_t i = 0; i < span.count; i += queries)
+        tasks.push_back({&span, h, i, std::min(queries, span.count - i)});
     }
   }
   return tasks;

@@ -51,8 +51,8 @@ void pack_weight(const float* w, int64_t n, int64_t k, float* packed);
 void rms_norm(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n, int64_t c,
               float eps);
 /// dx (n, c) and dw (c, added to) of the above.
-void rms_norm_backward(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy, int64_t dy_row,
-                       float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c);
+void rms_norm_backward(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy,
+                       int64_t dy_row, float* dx, int64_t dx_row, float* dw, int64_t n, int64_t c);
 
 /// y = gate * sigmoid(gate) * up, elementwise over n.
 void swiglu(const float* gate, const float* up, float* y, int64_t n);
@@ -64,8 +64,8 @@ void softmax(const float* x, float* y, int64_t n, int64_t c);
 /// y = a + b, elementwise over n.
 void add(const float* a, const float* b, float* y, int64_t n);
 
-/// Rotates the last `dim` of each head's row; cos/sin (positions, dim/2). Adjacent pairs (2i, 2i+1) or halves (i, i+dim/2).
-/// `sign` -1 turns back: the gradient.
+/// Rotates the last `dim` of each head's row; cos/sin (positions, dim/2). Adjacent pairs (2i, 2i+1) or halves (i,
+/// i+dim/2). `sign` -1 turns back: the gradient.
 struct Rope {
   const float* cos = nullptr;
   const float* sin = nullptr;
@@ -111,7 +111,8 @@ struct RowSpan {
 };
 
 /// Copies rows x (N, kv_heads, dim) with row stride x_row into their blocks.
-void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans, float* blocks);
+void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans,
+                  float* blocks);
 
 /// out (N, heads, value_dim) = softmax(scale q k^T) v, each query over its own sequence's positions up to itself,
 /// in blocks from position 0: the same bits for one query and for many. q (N, heads, key_dim) contiguous.

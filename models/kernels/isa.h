@@ -7,7 +7,8 @@ namespace hone::cpu {
 
 struct Isa {
   std::string_view name;
-  /// Rows [m0, m1) of one 32-column panel of a product; `b_panel` [k][32] when packed, else scratch (256, 32) is filled.
+  /// Rows [m0, m1) of one 32-column panel of a product; `b_panel` [k][32] when packed, else scratch (256, 32) is
+  /// filled.
   void (*gemm_panel)(const Gemm& g, int64_t panel, int64_t m0, int64_t m1, float* scratch);
   void (*rms_norm)(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n,
                    int64_t c, float eps);

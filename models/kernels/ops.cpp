@@ -5,12 +5,12 @@
 #include <cstring>
 #include <optional>
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "models/kernels/reference.h"
@@ -25,8 +25,9 @@ using torch::autograd::variable_list;
 
 bool native(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
 bool wants_grad(std::initializer_list<const at::Tensor*> inputs) {
-  return at::GradMode::is_enabled() &&
-         std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor* t) { return t->defined() && t->requires_grad(); });
+  return at::GradMode::is_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor* t) {
+           return t->defined() && t->requires_grad();
+         });
 }
 // autograd::Function takes an absent tensor only like this.
 std::optional<at::Tensor> optional(const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; }
@@ -48,7 +49,13 @@ const T& held(AutogradContext* ctx) {
 }
 
 cpu::Gemm forward_product(const at::Tensor& x, const float* packed, int64_t out, float* y) {
-  return {.a = data(x), .a_row = x.size(-1), .b_packed = packed, .c = y, .c_row = out, .m = x.numel() / x.size(-1), .n = out,
+  return {.a = data(x),
+          .a_row = x.size(-1),
+          .b_packed = packed,
+          .c = y,
+          .c_row = out,
+          .m = x.numel() / x.size(-1),
+          .n = out,
           .k = x.size(-1)};
 }
 // dx = dy w
@@ -160,7 +167,8 @@ namespace {
 
 at::Tensor linear_forward(const at::Tensor& x, const Weight& w, const at::Tensor& bias) {
   const int64_t out = w.tensor().size(0);
-  TORCH_CHECK(x.size(-1) == w.tensor().size(1), "linear: input width ", x.size(-1), " for a weight of ", w.tensor().sizes());
+  TORCH_CHECK(x.size(-1) == w.tensor().size(1), "linear: input width ", x.size(-1), " for a weight of ",
+              w.tensor().sizes());
   at::Tensor y = at::empty({x.numel() / x.size(-1), out}, x.options());
   const cpu::Gemm product = forward_product(x, w.packed(), out, data(y));
   cpu::gemm({&product, 1});
@@ -201,7 +209,8 @@ struct LinearFn : Function<LinearFn> {
 at::Tensor ops::linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias) {
   if (!native(x)) return reference::linear(x, w.tensor(), bias);
   const at::Tensor rows = x.contiguous();
-  return wants_grad({&x, &w.tensor(), &bias}) ? LinearFn::apply(rows, w.tensor(), optional(bias), &w) : linear_forward(rows, w, bias);
+  return wants_grad({&x, &w.tensor(), &bias}) ? LinearFn::apply(rows, w.tensor(), optional(bias), &w)
+                                              : linear_forward(rows, w, bias);
 }
 
 // --- add, rms_norm, swiglu, sigmoid -----------------------------------------------------------------------------
@@ -377,16 +386,17 @@ struct AttentionFn : Function<AttentionFn> {
     const at::Tensor values = v.defined() ? blocks_of_rows(v, rows) : v;
     at::Tensor dq = at::empty_like(q), dk = at::empty_like(k);
     at::Tensor dv = v.defined() ? at::empty_like(v) : at::Tensor();
-    cpu::attention_backward(shape, data(q), data(keys), data_or_null(values), rows.spans, data(d_out), data(dq), data(dk),
-                            dv.defined() ? data(dv) : nullptr);
+    cpu::attention_backward(shape, data(q), data(keys), data_or_null(values), rows.spans, data(d_out), data(dq),
+                            data(dk), dv.defined() ? data(dv) : nullptr);
     return {dq, dk, dv, {}, {}};
   }
 };
 
-at::Tensor attention_cached(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const Rows& rows, const LayerCache& cache) {
+at::Tensor attention_cached(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const Rows& rows, const LayerCache& cache) {
   cpu::write_blocks(data(k), k.size(1) * k.size(2), k.size(1), k.size(2), rows.spans, data(cache.keys));
-  if (v.defined()) cpu::write_blocks(data(v), v.size(1) * v.size(2), v.size(1), v.size(2), rows.spans, data(cache.values));
+  if (v.defined())
+    cpu::write_blocks(data(v), v.size(1) * v.size(2), v.size(1), v.size(2), rows.spans, data(cache.values));
   at::Tensor out = at::empty({q.size(0), q.size(1), shape.value_dim}, q.options());
   cpu::attention(shape, data(q), data(cache.keys), data_or_null(cache.values), rows.spans, data(out));
   return out;
@@ -394,8 +404,8 @@ at::Tensor attention_cached(const cpu::AttentionShape& shape, const at::Tensor& 
 
 }  // namespace
 
-at::Tensor ops::attention(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const Rows& rows, LayerCache* cache) {
+at::Tensor ops::attention(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v, const Rows& rows, LayerCache* cache) {
   if (!native(q)) {
     TORCH_CHECK(!cache, "sampling with a cache needs float32 on the CPU");
     return reference::attention(shape, q, k, v, rows);
@@ -420,7 +430,8 @@ struct Latent {
 // The part of every head that is only rotated.
 void copy_tails(const float* from, int64_t from_dim, float* to, int64_t to_dim, int64_t n, int64_t tail) {
   for (int64_t i = 0; i < n; ++i) {
-    std::memcpy(to + (i + 1) * to_dim - tail, from + (i + 1) * from_dim - tail, sizeof(float) * static_cast<size_t>(tail));
+    std::memcpy(to + (i + 1) * to_dim - tail, from + (i + 1) * from_dim - tail,
+                sizeof(float) * static_cast<size_t>(tail));
   }
 }
 
@@ -435,9 +446,15 @@ at::Tensor latent_query_forward(const Latent& l, const at::Tensor& q, const at::
   at::Tensor out = at::empty({n, s.heads, l.key_dim()}, q.options());
   std::vector<cpu::Gemm> products;
   for (int64_t h = 0; h < s.heads; ++h) {
-    products.push_back({.a = data(q) + h * l.query_dim(), .a_row = s.heads * l.query_dim(),
-                        .b = data(kv_b) + h * l.head_rows() * s.rank, .b_row = s.rank,
-                        .c = data(out) + h * l.key_dim(), .c_row = s.heads * l.key_dim(), .m = n, .n = s.rank, .k = s.nope_dim});
+    products.push_back({.a = data(q) + h * l.query_dim(),
+                        .a_row = s.heads * l.query_dim(),
+                        .b = data(kv_b) + h * l.head_rows() * s.rank,
+                        .b_row = s.rank,
+                        .c = data(out) + h * l.key_dim(),
+                        .c_row = s.heads * l.key_dim(),
+                        .m = n,
+                        .n = s.rank,
+                        .k = s.nope_dim});
   }
   cpu::gemm(products);
   copy_tails(data(q), l.query_dim(), data(out), l.key_dim(), n * s.heads, s.rope_dim);
@@ -463,10 +480,26 @@ struct LatentQueryFn : Function<LatentQueryFn> {
     for (int64_t h = 0; h < s.heads; ++h) {
       const float* dh = data(d) + h * l.key_dim();
       const int64_t d_row = s.heads * l.key_dim(), q_row = s.heads * l.query_dim(), slice = h * l.head_rows() * s.rank;
-      products.push_back({.a = dh, .a_row = d_row, .b = data(kv_b) + slice, .b_row = 1, .b_col = s.rank,
-                          .c = data(dq) + h * l.query_dim(), .c_row = q_row, .m = q.size(0), .n = s.nope_dim, .k = s.rank});
-      products.push_back({.a = data(q) + h * l.query_dim(), .a_row = 1, .a_col = q_row, .b = dh, .b_row = d_row,
-                          .c = data(dw) + slice, .c_row = s.rank, .m = s.nope_dim, .n = s.rank, .k = q.size(0)});
+      products.push_back({.a = dh,
+                          .a_row = d_row,
+                          .b = data(kv_b) + slice,
+                          .b_row = 1,
+                          .b_col = s.rank,
+                          .c = data(dq) + h * l.query_dim(),
+                          .c_row = q_row,
+                          .m = q.size(0),
+                          .n = s.nope_dim,
+                          .k = s.rank});
+      products.push_back({.a = data(q) + h * l.query_dim(),
+                          .a_row = 1,
+                          .a_col = q_row,
+                          .b = dh,
+                          .b_row = d_row,
+                          .c = data(dw) + slice,
+                          .c_row = s.rank,
+                          .m = s.nope_dim,
+                          .n = s.rank,
+                          .k = q.size(0)});
     }
     cpu::gemm(products);
     copy_tails(data(d), l.key_dim(), data(dq), l.query_dim(), q.size(0) * s.heads, s.rope_dim);
@@ -474,7 +507,8 @@ struct LatentQueryFn : Function<LatentQueryFn> {
   }
 };
 
-at::Tensor latent_key_forward(const Latent& l, const at::Tensor& kv, const at::Tensor& norm, double eps, at::Tensor* rstd) {
+at::Tensor latent_key_forward(const Latent& l, const at::Tensor& kv, const at::Tensor& norm, double eps,
+                              at::Tensor* rstd) {
   const int64_t n = kv.size(0), dim = l.key_dim();
   at::Tensor out = at::empty({n, 1, dim}, kv.options());
   if (rstd) *rstd = at::empty({n}, kv.options());
@@ -502,7 +536,8 @@ struct LatentKeyFn : Function<LatentKeyFn> {
     rotate_in_place(l.turn, d, -1.f);
     at::Tensor dkv = at::empty_like(kv), dw = at::zeros_like(norm);
     const int64_t n = kv.size(0), dim = l.key_dim();
-    cpu::rms_norm_backward(data(kv), dim, data(norm), data(rstd), data(d), dim, data(dkv), dim, data(dw), n, l.shape.rank);
+    cpu::rms_norm_backward(data(kv), dim, data(norm), data(rstd), data(d), dim, data(dkv), dim, data(dw), n,
+                           l.shape.rank);
     copy_tails(data(d), dim, data(dkv), dim, n, l.shape.rope_dim);
     return {dkv, dw, {}, {}};
   }
@@ -515,16 +550,24 @@ at::Tensor latent_value_forward(const Latent& l, const at::Tensor& context, cons
   at::Tensor out = at::empty({n, s.heads * s.value_dim}, context.options());
   std::vector<cpu::Gemm> products;
   for (int64_t h = 0; h < s.heads; ++h) {
-    products.push_back({.a = data(context) + h * s.rank, .a_row = s.heads * s.rank,
-                        .b = data(kv_b) + (h * l.head_rows() + s.nope_dim) * s.rank, .b_row = 1, .b_col = s.rank,
-                        .c = data(out) + h * s.value_dim, .c_row = s.heads * s.value_dim, .m = n, .n = s.value_dim, .k = s.rank});
+    products.push_back({.a = data(context) + h * s.rank,
+                        .a_row = s.heads * s.rank,
+                        .b = data(kv_b) + (h * l.head_rows() + s.nope_dim) * s.rank,
+                        .b_row = 1,
+                        .b_col = s.rank,
+                        .c = data(out) + h * s.value_dim,
+                        .c_row = s.heads * s.value_dim,
+                        .m = n,
+                        .n = s.value_dim,
+                        .k = s.rank});
   }
   cpu::gemm(products);
   return out;
 }
 
 struct LatentValueFn : Function<LatentValueFn> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& context, const at::Tensor& kv_b, const Latent* latent) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& context, const at::Tensor& kv_b,
+                            const Latent* latent) {
     ctx->save_for_backward({context, kv_b});
     hold(ctx, *latent);
     return latent_value_forward(*latent, context, kv_b);
@@ -541,10 +584,25 @@ struct LatentValueFn : Function<LatentValueFn> {
       const float* dh = data(d) + h * s.value_dim;
       const int64_t d_row = s.heads * s.value_dim, x_row = s.heads * s.rank, n = d.size(0);
       const int64_t slice = (h * l.head_rows() + s.nope_dim) * s.rank;
-      products.push_back({.a = dh, .a_row = d_row, .b = data(kv_b) + slice, .b_row = s.rank, .c = data(dx) + h * s.rank,
-                          .c_row = x_row, .m = n, .n = s.rank, .k = s.value_dim});
-      products.push_back({.a = dh, .a_row = 1, .a_col = d_row, .b = data(context) + h * s.rank, .b_row = x_row,
-                          .c = data(dw) + slice, .c_row = s.rank, .m = s.value_dim, .n = s.rank, .k = n});
+      products.push_back({.a = dh,
+                          .a_row = d_row,
+                          .b = data(kv_b) + slice,
+                          .b_row = s.rank,
+                          .c = data(dx) + h * s.rank,
+                          .c_row = x_row,
+                          .m = n,
+                          .n = s.rank,
+                          .k = s.value_dim});
+      products.push_back({.a = dh,
+                          .a_row = 1,
+                          .a_col = d_row,
+                          .b = data(context) + h * s.rank,
+                          .b_row = x_row,
+                          .c = data(dw) + slice,
+                          .c_row = s.rank,
+                          .m = s.value_dim,
+                          .n = s.rank,
+                          .k = n});
     }
     cpu::gemm(products);
     return {dx, dw, {}};
@@ -554,7 +612,7 @@ struct LatentValueFn : Function<LatentValueFn> {
 }  // namespace
 
 at::Tensor ops::latent_query(const LatentShape& s, const at::Tensor& q, const Weight& kv_b, const RopeTable& table,
-                        const Rows& rows) {
+                             const Rows& rows) {
   if (!native(q)) return reference::latent_query(s, q, kv_b.tensor(), table, rows);
   const Latent latent{s, {table, rows}};
   const at::Tensor x = q.contiguous();
@@ -563,7 +621,7 @@ at::Tensor ops::latent_query(const LatentShape& s, const at::Tensor& q, const We
 }
 
 at::Tensor ops::latent_key(const LatentShape& s, const at::Tensor& kv, const at::Tensor& norm, double eps,
-                      const RopeTable& table, const Rows& rows) {
+                           const RopeTable& table, const Rows& rows) {
   if (!native(kv)) return reference::latent_key(s, kv, norm, eps, table, rows);
   const Latent latent{s, {table, rows}};
   const at::Tensor x = kv.contiguous();
@@ -648,7 +706,8 @@ at::Tensor expert_weights_forward(const RoutingRule& rule, const at::Tensor& sco
 }
 
 struct ExpertWeightsFn : Function<ExpertWeightsFn> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& scores, const at::Tensor& ids, const RoutingRule* rule) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& scores, const at::Tensor& ids,
+                            const RoutingRule* rule) {
     ctx->save_for_backward({scores, ids});
     hold(ctx, *rule);
     return expert_weights_forward(*rule, scores, ids);
@@ -702,7 +761,8 @@ void for_pairs(const Dispatch& d, const Body& body) {
   constexpr int64_t kPairs = 128;
   const auto n = static_cast<int64_t>(d.pair.size());
   kernel_pool().run((n + kPairs - 1) / kPairs, [&](int64_t piece) {
-    for (int64_t i = piece * kPairs; i < std::min(n, (piece + 1) * kPairs); ++i) body(i, d.pair[static_cast<size_t>(i)]);
+    for (int64_t i = piece * kPairs; i < std::min(n, (piece + 1) * kPairs); ++i)
+      body(i, d.pair[static_cast<size_t>(i)]);
   });
 }
 
@@ -711,11 +771,18 @@ struct ExpertActivations {
 };
 
 // One product per expert: y rows = x rows w_e^T.
-void expert_products(const Dispatch& d, const at::Tensor& x, const Weight& w, const at::Tensor& y, std::vector<cpu::Gemm>& out) {
+void expert_products(const Dispatch& d, const at::Tensor& x, const Weight& w, const at::Tensor& y,
+                     std::vector<cpu::Gemm>& out) {
   const int64_t in = x.size(1), width = y.size(1);
   for (size_t e = 0; e + 1 < d.first.size(); ++e) {
-    out.push_back({.a = data(x) + d.first[e] * in, .a_row = in, .b_packed = w.packed(static_cast<int64_t>(e)),
-                   .c = data(y) + d.first[e] * width, .c_row = width, .m = d.first[e + 1] - d.first[e], .n = width, .k = in});
+    out.push_back({.a = data(x) + d.first[e] * in,
+                   .a_row = in,
+                   .b_packed = w.packed(static_cast<int64_t>(e)),
+                   .c = data(y) + d.first[e] * width,
+                   .c_row = width,
+                   .m = d.first[e + 1] - d.first[e],
+                   .n = width,
+                   .k = in});
   }
 }
 
@@ -769,8 +836,8 @@ at::Tensor combine(const Dispatch& d, const at::Tensor& rows, const float* facto
 
 struct ExpertsFn : Function<ExpertsFn> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& gate_w, const at::Tensor& up_w,
-                            const at::Tensor& down_w, const at::Tensor& weights, const at::Tensor& ids, const Weight* gate,
-                            const Weight* up, const Weight* down) {
+                            const at::Tensor& down_w, const at::Tensor& weights, const at::Tensor& ids,
+                            const Weight* gate, const Weight* up, const Weight* down) {
     Dispatch d = dispatch(ids, gate_w.size(0));
     const ExpertActivations a = experts_activations(d, x, *gate, *up, *down);
     at::Tensor out = combine(d, a.y, data(weights), x.size(0));
@@ -839,8 +906,8 @@ at::Tensor ops::expert_weights(const RoutingRule& rule, const at::Tensor& scores
   return wants_grad({&scores}) ? ExpertWeightsFn::apply(s, ids, &rule) : expert_weights_forward(rule, s, ids);
 }
 
-at::Tensor ops::experts(const at::Tensor& x, const Weight& gate, const Weight& up, const Weight& down, const at::Tensor& ids,
-                   const at::Tensor& weights) {
+at::Tensor ops::experts(const at::Tensor& x, const Weight& gate, const Weight& up, const Weight& down,
+                        const at::Tensor& ids, const at::Tensor& weights) {
   if (!native(x)) return reference::experts(x, gate.tensor(), up.tensor(), down.tensor(), ids, weights);
   const at::Tensor rows = x.contiguous(), w = weights.contiguous();
   if (wants_grad({&x, &gate.tensor(), &up.tensor(), &down.tensor(), &weights})) {
@@ -921,14 +988,15 @@ struct GradientRows {
   }
 };
 
-TokenLogprobs measure(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets, const at::Tensor& forbidden,
-                      LogprobPlan& plan) {
+TokenLogprobs measure(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                      const at::Tensor& forbidden, LogprobPlan& plan) {
   const int64_t n = hidden.size(0), v = head.tensor().size(0);
   plan.stats.resize(static_cast<size_t>(n));
   TokenLogprobs out{at::empty({n}, hidden.options()), at::empty({n}, hidden.options())};
   const int64_t* target = targets.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < n; ++i) {
-    TORCH_CHECK(target[i] >= 0 && target[i] < v, "token id ", target[i], " at row ", i, " is outside the vocabulary of ", v);
+    TORCH_CHECK(target[i] >= 0 && target[i] < v, "token id ", target[i], " at row ", i,
+                " is outside the vocabulary of ", v);
   }
   for_logits(hidden, head, MeasureRows{target, forbidden, v, plan, data(out.logprobs), data(out.entropy)});
   return out;
@@ -936,8 +1004,8 @@ TokenLogprobs measure(const at::Tensor& hidden, const Weight& head, const at::Te
 
 struct TokenLogprobsFn : Function<TokenLogprobsFn> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& head_w,
-                               const at::Tensor& targets, const std::optional<at::Tensor>& forbidden, const Weight* head,
-                               double inv_temperature) {
+                               const at::Tensor& targets, const std::optional<at::Tensor>& forbidden,
+                               const Weight* head, double inv_temperature) {
     LogprobPlan plan{static_cast<float>(inv_temperature), {}};
     TokenLogprobs out = measure(hidden, *head, targets, forbidden.value_or(at::Tensor()), plan);
     ctx->save_for_backward({hidden, head_w, targets, forbidden.value_or(at::Tensor())});
@@ -951,8 +1019,9 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
     const auto& [plan, head] = held<std::pair<LogprobPlan, Weight>>(ctx);
     const at::Tensor dy = grads[0].contiguous();
     at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head_w);
-    for_logits(hidden, head, GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy),
-                                          hidden, head_w, dhidden, dhead});
+    for_logits(hidden, head,
+               GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy), hidden,
+                            head_w, dhidden, dhead});
     return {dhidden, dhead, {}, {}, {}, {}};
   }
 };
@@ -960,7 +1029,7 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
 }  // namespace
 
 TokenLogprobs ops::token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
-                             const at::Tensor& forbidden, double inv_temperature) {
+                                  const at::Tensor& forbidden, double inv_temperature) {
   if (!native(hidden)) return reference::token_logprobs(hidden, head.tensor(), targets, forbidden, inv_temperature);
   const at::Tensor h = hidden.contiguous();
   if (wants_grad({&hidden, &head.tensor()})) {

@@ -2,8 +2,9 @@
 // alike. float32 on the CPU runs the kernels of cpu.h (own forward, own backward: one autograd function each); any
 // other dtype or device runs the plain ATen version of reference.h, which is also the oracle of the tests.
 //
-// N rows (tokens of all sequences, packed, no padding), C width, H heads, K kv heads, D head dim, E experts, V vocabulary.
-// All throw c10::Error on shapes that do not fit. Not thread-safe against one another (they share kernel_pool()).
+// N rows (tokens of all sequences, packed, no padding), C width, H heads, K kv heads, D head dim, E experts, V
+// vocabulary. All throw c10::Error on shapes that do not fit. Not thread-safe against one another (they share
+// kernel_pool()).
 #pragma once
 
 #include <cstdint>
@@ -76,8 +77,8 @@ class RopeTable {
   std::shared_ptr<Table> table_;
 };
 
-/// Multi-head latent attention (DeepSeek-V2 §2.1, V3 eq. 1-11) around the compressed cache. kv_b (H (dn + dv), c) holds,
-/// per head, the key's up-projection, then the value's. Absorbed form: score = q^T Wuk c + rope part.
+/// Multi-head latent attention (DeepSeek-V2 §2.1, V3 eq. 1-11) around the compressed cache. kv_b (H (dn + dv), c)
+/// holds, per head, the key's up-projection, then the value's. Absorbed form: score = q^T Wuk c + rope part.
 struct LatentShape {
   int64_t heads, nope_dim, rope_dim, value_dim, rank;
 };
@@ -120,7 +121,8 @@ at::Tensor attention(const cpu::AttentionShape& shape, const at::Tensor& q, cons
                      const Rows& rows, LayerCache* cache = nullptr);
 
 /// q (N, H, dn + dr) -> (N, H, c + dr): Wuk^T q, then the rotated part.
-at::Tensor latent_query(const LatentShape& s, const at::Tensor& q, const Weight& kv_b, const RopeTable& table, const Rows& rows);
+at::Tensor latent_query(const LatentShape& s, const at::Tensor& q, const Weight& kv_b, const RopeTable& table,
+                        const Rows& rows);
 /// kv (N, c + dr) -> (N, 1, c + dr): rms_norm of the first c, rotation of the rest: what the cache holds.
 at::Tensor latent_key(const LatentShape& s, const at::Tensor& kv, const at::Tensor& norm, double eps,
                       const RopeTable& table, const Rows& rows);

@@ -58,7 +58,7 @@ at::Tensor per_head(const LatentShape& s, const at::Tensor& kv_b) {
 
 at::Tensor latent_query(const LatentShape& s, const at::Tensor& q, const at::Tensor& kv_b, const RopeTable& table,
                         const Rows& rows) {
-  const at::Tensor up = per_head(s, kv_b).narrow(1, 0, s.nope_dim);                             // (H, dn, c)
+  const at::Tensor up = per_head(s, kv_b).narrow(1, 0, s.nope_dim);  // (H, dn, c)
   const at::Tensor absorbed = at::einsum("nhd,hdc->nhc", {q.narrow(2, 0, s.nope_dim), up});
   return at::cat({absorbed, reference::rope(q.narrow(2, s.nope_dim, s.rope_dim), table, rows)}, 2);
 }

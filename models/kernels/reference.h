@@ -13,7 +13,8 @@ at::Tensor rope(const at::Tensor& x, const RopeTable& table, const Rows& rows);
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
 at::Tensor attention(const cpu::AttentionShape& shape, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Rows& rows);
-at::Tensor latent_query(const LatentShape& s, const at::Tensor& q, const at::Tensor& kv_b, const RopeTable& table, const Rows& rows);
+at::Tensor latent_query(const LatentShape& s, const at::Tensor& q, const at::Tensor& kv_b, const RopeTable& table,
+                        const Rows& rows);
 at::Tensor latent_key(const LatentShape& s, const at::Tensor& kv, const at::Tensor& norm, double eps,
                       const RopeTable& table, const Rows& rows);
 at::Tensor latent_value(const LatentShape& s, const at::Tensor& context, const at::Tensor& kv_b);

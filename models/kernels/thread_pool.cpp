@@ -54,7 +54,8 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
   generation_.notify_all();
   while (take_and_run(generation)) {
   }
-  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0; left = pending_.load(std::memory_order_acquire)) {
+  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;
+       left = pending_.load(std::memory_order_acquire)) {
     wait_while_equal(pending_, left);
   }
   busy_ = false;

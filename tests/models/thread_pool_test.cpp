@@ -19,7 +19,8 @@ TEST(ThreadPool, EveryTaskOfEveryJobRunsExactlyOnce) {
       const int64_t count = 2 + job * 7 % 60;
       for (auto& r : runs) r.store(0, std::memory_order_relaxed);
       pool.run(count, [&](int64_t i) { runs[static_cast<size_t>(i)].fetch_add(1, std::memory_order_relaxed); });
-      for (int64_t i = 0; i < 64; ++i) ASSERT_EQ(runs[static_cast<size_t>(i)], i < count ? 1 : 0) << "job " << job << ", task " << i;
+      for (int64_t i = 0; i < 64; ++i)
+        ASSERT_EQ(runs[static_cast<size_t>(i)], i < count ? 1 : 0) << "job " << job << ", task " << i;
     }
   }
 }

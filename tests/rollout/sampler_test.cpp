@@ -36,7 +36,8 @@ std::vector<double> slow_distribution(const SamplingOptions& o, int forbidden) {
 }
 
 TEST(Sampler, FrequenciesAndLogprobsAreThoseOfTheStatedDistribution) {
-  const std::vector<SamplingOptions> cases{{}, {.temperature = 0.7}, {.top_k = 3}, {.top_p = 0.8}, {.temperature = 1.5, .top_k = 4, .top_p = 0.9}};
+  const std::vector<SamplingOptions> cases{
+      {}, {.temperature = 0.7}, {.top_k = 3}, {.top_p = 0.8}, {.temperature = 1.5, .top_k = 4, .top_p = 0.9}};
   for (size_t c = 0; c < cases.size(); ++c) {
     for (const int forbidden : {-1, 1}) {
       const auto p = slow_distribution(cases[c], forbidden);
@@ -45,11 +46,13 @@ TEST(Sampler, FrequenciesAndLogprobsAreThoseOfTheStatedDistribution) {
       std::vector<double> seen(6, 0);
       const int n = 40000;
       for (int i = 0; i < n; ++i) {
-        const Draw d = draw_token(kLogits.data(), 6, cases[c], forbidden, random.uniform(static_cast<uint32_t>(i)), scratch);
+        const Draw d =
+            draw_token(kLogits.data(), 6, cases[c], forbidden, random.uniform(static_cast<uint32_t>(i)), scratch);
         seen[static_cast<size_t>(d.token)] += 1.0 / n;
         ASSERT_NEAR(d.logprob, std::log(p[static_cast<size_t>(d.token)]), 1e-5);
       }
-      for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(seen[i], p[i], 5 * std::sqrt(p[i] / n) + 1e-9) << "case " << c << " token " << i;
+      for (size_t i = 0; i < 6; ++i)
+        EXPECT_NEAR(seen[i], p[i], 5 * std::sqrt(p[i] / n) + 1e-9) << "case " << c << " token " << i;
     }
   }
 }

@@ -49,33 +49,39 @@ void expect_same(const Tensors& inputs, const Operation& native, const Operation
 
 RopeTable table(int64_t dim, bool adjacent) {
   std::vector<double> f;
-  for (int64_t i = 0; i < dim / 2; ++i) f.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
+  for (int64_t i = 0; i < dim / 2; ++i)
+    f.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
   return RopeTable(f, 1.1, adjacent);
 }
 
 TEST(Ops, LinearMatchesReference) {
   for (const auto& [n, in, out] : {std::tuple{1, 7, 5}, {13, 64, 121}, {300, 300, 33}, {17, 520, 64}}) {
-    expect_same({random({n, in}, 1), random({out, in}, 2), random({out}, 3)},
-                [](const Tensors& t) { return ops::linear(t[0], Weight(t[1]), t[2]); },
-                [](const Tensors& t) { return reference::linear(t[0], t[1], t[2]); });
+    expect_same(
+        {random({n, in}, 1), random({out, in}, 2), random({out}, 3)},
+        [](const Tensors& t) { return ops::linear(t[0], Weight(t[1]), t[2]); },
+        [](const Tensors& t) { return reference::linear(t[0], t[1], t[2]); });
   }
 }
 
 TEST(Ops, RowFunctionsMatchReference) {
   for (const int64_t c : {5, 16, 130}) {
-    expect_same({random({300, c}, 1), random({c}, 2)}, [](const Tensors& t) { return ops::rms_norm(t[0], t[1], 1e-6); },
-                [](const Tensors& t) { return reference::rms_norm(t[0], t[1], 1e-6); });
-    expect_same({random({33, c}, 1, 4), random({33, c}, 2)}, [](const Tensors& t) { return ops::swiglu(t[0], t[1]); },
-                [](const Tensors& t) { return reference::swiglu(t[0], t[1]); });
-    expect_same({random({33, c}, 1, 4)}, [](const Tensors& t) { return ops::sigmoid(t[0]); },
-                [](const Tensors& t) { return t[0].sigmoid(); });
+    expect_same(
+        {random({300, c}, 1), random({c}, 2)}, [](const Tensors& t) { return ops::rms_norm(t[0], t[1], 1e-6); },
+        [](const Tensors& t) { return reference::rms_norm(t[0], t[1], 1e-6); });
+    expect_same(
+        {random({33, c}, 1, 4), random({33, c}, 2)}, [](const Tensors& t) { return ops::swiglu(t[0], t[1]); },
+        [](const Tensors& t) { return reference::swiglu(t[0], t[1]); });
+    expect_same(
+        {random({33, c}, 1, 4)}, [](const Tensors& t) { return ops::sigmoid(t[0]); },
+        [](const Tensors& t) { return t[0].sigmoid(); });
   }
 }
 
 TEST(Ops, EmbeddingMatchesReference) {
   const at::Tensor ids = at::randint(0, 11, {40}, at::kLong);
-  expect_same({random({11, 6}, 1)}, [&](const Tensors& t) { return ops::embedding(t[0], ids); },
-              [&](const Tensors& t) { return reference::embedding(t[0], ids); });
+  expect_same(
+      {random({11, 6}, 1)}, [&](const Tensors& t) { return ops::embedding(t[0], ids); },
+      [&](const Tensors& t) { return reference::embedding(t[0], ids); });
   EXPECT_THROW(ops::embedding(random({11, 6}, 1), at::full({1}, 11, at::kLong)), c10::Error);
 }
 
@@ -84,8 +90,9 @@ TEST(Ops, RopeMatchesReferenceAndTheLayoutsDiffer) {
   const Rows rows = pack_rows(lengths);
   for (const bool adjacent : {true, false}) {
     const RopeTable t8 = table(8, adjacent);
-    expect_same({random({12, 3, 14}, 1)}, [&](const Tensors& t) { return ops::rope(t[0], t8, rows); },
-                [&](const Tensors& t) { return reference::rope(t[0], t8, rows); });
+    expect_same(
+        {random({12, 3, 14}, 1)}, [&](const Tensors& t) { return ops::rope(t[0], t8, rows); },
+        [&](const Tensors& t) { return reference::rope(t[0], t8, rows); });
   }
   const at::Tensor x = random({12, 3, 8}, 1);
   EXPECT_GT(largest(ops::rope(x, table(8, true), rows) - ops::rope(x, table(8, false), rows)), 0.1);
@@ -97,14 +104,17 @@ TEST(Ops, AttentionMatchesReference) {
   const int64_t n = rows.count();
   for (const auto& [h, k] : {std::pair{4, 4}, {4, 2}, {6, 1}}) {
     const cpu::AttentionShape shape{.heads = h, .kv_heads = k, .key_dim = 24, .value_dim = 20, .scale = 0.2f};
-    expect_same({random({n, h, 24}, 1), random({n, k, 24}, 2), random({n, k, 20}, 3)},
-                [&](const Tensors& t) { return ops::attention(shape, t[0], t[1], t[2], rows); },
-                [&](const Tensors& t) { return reference::attention(shape, t[0], t[1], t[2], rows); });
+    expect_same(
+        {random({n, h, 24}, 1), random({n, k, 24}, 2), random({n, k, 20}, 3)},
+        [&](const Tensors& t) { return ops::attention(shape, t[0], t[1], t[2], rows); },
+        [&](const Tensors& t) { return reference::attention(shape, t[0], t[1], t[2], rows); });
   }
-  const cpu::AttentionShape latent{.heads = 4, .kv_heads = 1, .key_dim = 40, .value_dim = 32, .scale = 0.2f, .value_in_key = true};
-  expect_same({random({n, 4, 40}, 1), random({n, 1, 40}, 2)},
-              [&](const Tensors& t) { return ops::attention(latent, t[0], t[1], {}, rows); },
-              [&](const Tensors& t) { return reference::attention(latent, t[0], t[1], {}, rows); });
+  const cpu::AttentionShape latent{
+      .heads = 4, .kv_heads = 1, .key_dim = 40, .value_dim = 32, .scale = 0.2f, .value_in_key = true};
+  expect_same(
+      {random({n, 4, 40}, 1), random({n, 1, 40}, 2)},
+      [&](const Tensors& t) { return ops::attention(latent, t[0], t[1], {}, rows); },
+      [&](const Tensors& t) { return reference::attention(latent, t[0], t[1], {}, rows); });
 }
 
 TEST(Ops, LatentProjectionsMatchReference) {
@@ -113,13 +123,17 @@ TEST(Ops, LatentProjectionsMatchReference) {
   const Rows rows = pack_rows(lengths);
   const RopeTable t8 = table(8, true);
   const at::Tensor kv_b = random({3 * 11, 12}, 2);
-  expect_same({random({37, 3, 14}, 1), kv_b}, [&](const Tensors& t) { return ops::latent_query(s, t[0], Weight(t[1]), t8, rows); },
-              [&](const Tensors& t) { return reference::latent_query(s, t[0], t[1], t8, rows); });
-  expect_same({random({37, 20}, 1), random({12}, 2)},
-              [&](const Tensors& t) { return ops::latent_key(s, t[0], t[1], 1e-6, t8, rows); },
-              [&](const Tensors& t) { return reference::latent_key(s, t[0], t[1], 1e-6, t8, rows); });
-  expect_same({random({37, 3, 12}, 1), kv_b}, [&](const Tensors& t) { return ops::latent_value(s, t[0], Weight(t[1])); },
-              [&](const Tensors& t) { return reference::latent_value(s, t[0], t[1]); });
+  expect_same(
+      {random({37, 3, 14}, 1), kv_b},
+      [&](const Tensors& t) { return ops::latent_query(s, t[0], Weight(t[1]), t8, rows); },
+      [&](const Tensors& t) { return reference::latent_query(s, t[0], t[1], t8, rows); });
+  expect_same(
+      {random({37, 20}, 1), random({12}, 2)},
+      [&](const Tensors& t) { return ops::latent_key(s, t[0], t[1], 1e-6, t8, rows); },
+      [&](const Tensors& t) { return reference::latent_key(s, t[0], t[1], 1e-6, t8, rows); });
+  expect_same(
+      {random({37, 3, 12}, 1), kv_b}, [&](const Tensors& t) { return ops::latent_value(s, t[0], Weight(t[1])); },
+      [&](const Tensors& t) { return reference::latent_value(s, t[0], t[1]); });
 }
 
 // DeepSeek-V2 §2.1: absorbing Wuk into the query and Wuv into the output changes nothing but the order of sums.
@@ -129,10 +143,13 @@ TEST(Ops, AbsorbedAttentionEqualsExpandedAttention) {
   const Rows rows = pack_rows(lengths);
   const RopeTable t8 = table(8, true);
   const auto d = at::kDouble;
-  const at::Tensor q = random({37, 3, 14}, 1).to(d), kv = random({37, 20}, 2).to(d), norm = random({12}, 3).to(d), b = random({33, 12}, 4).to(d);
-  const cpu::AttentionShape absorbed{.heads = 3, .kv_heads = 1, .key_dim = 20, .value_dim = 12, .scale = 0.25f, .value_in_key = true};
+  const at::Tensor q = random({37, 3, 14}, 1).to(d), kv = random({37, 20}, 2).to(d), norm = random({12}, 3).to(d),
+                   b = random({33, 12}, 4).to(d);
+  const cpu::AttentionShape absorbed{
+      .heads = 3, .kv_heads = 1, .key_dim = 20, .value_dim = 12, .scale = 0.25f, .value_in_key = true};
   const at::Tensor key = reference::latent_key(s, kv, norm, 1e-6, t8, rows);
-  const at::Tensor a = reference::latent_value(s, reference::attention(absorbed, reference::latent_query(s, q, b, t8, rows), key, {}, rows), b);
+  const at::Tensor a = reference::latent_value(
+      s, reference::attention(absorbed, reference::latent_query(s, q, b, t8, rows), key, {}, rows), b);
   const at::Tensor up = at::linear(key.squeeze(1).narrow(1, 0, 12), b).view({37, 3, 11});
   const at::Tensor k = at::cat({up.narrow(2, 0, 6), key.narrow(2, 12, 8).expand({37, 3, 8})}, 2);
   const at::Tensor qr = at::cat({q.narrow(2, 0, 6), reference::rope(q.narrow(2, 6, 8), t8, rows)}, 2);
@@ -145,11 +162,13 @@ TEST(Ops, ExpertsMatchReference) {
   const RoutingRule rule{.experts = 8, .top_k = 3, .groups = 4, .kept_groups = 2, .normalise = true, .scale = 2.5};
   const at::Tensor scores = random({50, 8}, 1).sigmoid(), bias = random({8}, 2, 0.2);
   const at::Tensor ids = ops::select_experts(rule, scores, bias);
-  expect_same({scores}, [&](const Tensors& t) { return ops::expert_weights(rule, t[0], ids); },
-              [&](const Tensors& t) { return reference::expert_weights(rule, t[0], ids); });
-  expect_same({random({50, 12}, 3), random({8, 9, 12}, 4), random({8, 9, 12}, 5), random({8, 12, 9}, 6), random({50, 3}, 7)},
-              [&](const Tensors& t) { return ops::experts(t[0], Weight(t[1]), Weight(t[2]), Weight(t[3]), ids, t[4]); },
-              [&](const Tensors& t) { return reference::experts(t[0], t[1], t[2], t[3], ids, t[4]); });
+  expect_same(
+      {scores}, [&](const Tensors& t) { return ops::expert_weights(rule, t[0], ids); },
+      [&](const Tensors& t) { return reference::expert_weights(rule, t[0], ids); });
+  expect_same(
+      {random({50, 12}, 3), random({8, 9, 12}, 4), random({8, 9, 12}, 5), random({8, 12, 9}, 6), random({50, 3}, 7)},
+      [&](const Tensors& t) { return ops::experts(t[0], Weight(t[1]), Weight(t[2]), Weight(t[3]), ids, t[4]); },
+      [&](const Tensors& t) { return reference::experts(t[0], t[1], t[2], t[3], ids, t[4]); });
 }
 
 // Brute force over all pairs of groups: the kept groups maximise the sum of their two best entries.
@@ -157,7 +176,8 @@ TEST(Ops, SelectionIsGroupLimitedAndUsesTheBiasForSelectionOnly) {
   const RoutingRule rule{.experts = 12, .top_k = 4, .groups = 4, .kept_groups = 2};
   for (uint64_t seed = 0; seed < 200; ++seed) {
     const bool all_negative = seed % 3 == 0;
-    const at::Tensor scores = random({1, 12}, seed).sigmoid(), bias = random({12}, seed + 1000) - (all_negative ? 5 : 0);
+    const at::Tensor scores = random({1, 12}, seed).sigmoid(),
+                     bias = random({12}, seed + 1000) - (all_negative ? 5 : 0);
     const at::Tensor c = (scores[0] + bias).contiguous();
     double best = -1e30;
     std::vector<int64_t> expected;
@@ -181,12 +201,14 @@ TEST(Ops, TokenLogprobsMatchReference) {
   const at::Tensor targets = at::randint(0, 121, {70}, at::kLong), forbidden = at::full({70}, -1, at::kLong);
   for (int64_t i = 0; i < 70; i += 3) forbidden[i] = (targets[i].item<int64_t>() + 1) % 121;
   for (const double t : {1.0, 0.7}) {
-    expect_same({random({70, 16}, 1), random({121, 16}, 2)},
-                [&](const Tensors& x) { return ops::token_logprobs(x[0], Weight(x[1]), targets, forbidden, 1 / t).logprobs; },
-                [&](const Tensors& x) { return reference::token_logprobs(x[0], x[1], targets, forbidden, 1 / t).logprobs; });
+    expect_same(
+        {random({70, 16}, 1), random({121, 16}, 2)},
+        [&](const Tensors& x) { return ops::token_logprobs(x[0], Weight(x[1]), targets, forbidden, 1 / t).logprobs; },
+        [&](const Tensors& x) { return reference::token_logprobs(x[0], x[1], targets, forbidden, 1 / t).logprobs; });
     const at::Tensor h = random({70, 16}, 1), w = random({121, 16}, 2);
     const at::Tensor a = ops::token_logprobs(h, Weight(w), targets, forbidden, 1 / t).entropy;
-    const at::Tensor b = reference::token_logprobs(h.to(at::kDouble), w.to(at::kDouble), targets, forbidden, 1 / t).entropy;
+    const at::Tensor b =
+        reference::token_logprobs(h.to(at::kDouble), w.to(at::kDouble), targets, forbidden, 1 / t).entropy;
     EXPECT_LT(largest(a.to(at::kDouble) - b), 2e-5);
   }
 }
@@ -194,7 +216,8 @@ TEST(Ops, TokenLogprobsMatchReference) {
 // --- bits -------------------------------------------------------------------------------------------------------
 
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() && std::memcmp(a.contiguous().const_data_ptr(), b.contiguous().const_data_ptr(), a.nbytes()) == 0;
+  return a.sizes() == b.sizes() &&
+         std::memcmp(a.contiguous().const_data_ptr(), b.contiguous().const_data_ptr(), a.nbytes()) == 0;
 }
 
 TEST(Ops, ARowOfALinearDependsOnThatRowAlone) {
@@ -224,8 +247,8 @@ TEST(Ops, ADecodeStepHasTheBitsOfThePrefill) {
 Tensors run_all() {
   const std::vector<int64_t> lengths{40, 17, 83};
   const Rows rows = pack_rows(lengths);
-  Tensors leaves{random({140, 4, 24}, 1), random({140, 2, 24}, 2), random({140, 2, 20}, 3), random({80, 80}, 4), random({80}, 5),
-                 random({121, 80}, 6)};
+  Tensors leaves{random({140, 4, 24}, 1), random({140, 2, 24}, 2), random({140, 2, 20}, 3),
+                 random({80, 80}, 4),     random({80}, 5),         random({121, 80}, 6)};
   for (auto& t : leaves) t.requires_grad_();
   const cpu::AttentionShape shape{.heads = 4, .kv_heads = 2, .key_dim = 24, .value_dim = 20, .scale = 0.2f};
   const at::Tensor a = ops::attention(shape, leaves[0], leaves[1], leaves[2], rows).view({140, 80});
@@ -246,7 +269,8 @@ TEST(Ops, InstructionSetsAndThreadsGiveTheSameBits) {
     for (const int threads : {1, 2, 3}) {
       set_kernel_threads(threads);
       const Tensors got = run_all();
-      for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(same_bits(got[i], expected[i])) << isa << ", threads " << threads << ", " << i;
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_TRUE(same_bits(got[i], expected[i])) << isa << ", threads " << threads << ", " << i;
     }
   }
   cpu::use_instruction_set(best);

@@ -69,9 +69,12 @@ std::vector<std::vector<double>> toy_advantages(int64_t prompts, int64_t samples
 // --- batch ------------------------------------------------------------------------------------------------------
 
 TEST(Batch, ShiftsByOneAndWeighsEachLossToken) {
-  Group g{{0, "", {5, 6}, "{}"}, {{.token_ids = {7, 8, 1}, .logprobs = {-1, -2, -3}}, {.token_ids = {9}, .logprobs = {-4}}}, {}};
+  Group g{{0, "", {5, 6}, "{}"},
+          {{.token_ids = {7, 8, 1}, .logprobs = {-1, -2, -3}}, {.token_ids = {9}, .logprobs = {-4}}},
+          {}};
   g.rollouts[0].finish_reason = FinishReason::kEos;
-  const Batch b = make_batch({g}, {{1.5, -1.5}}, {.normaliser = Normaliser::kSequenceMean, .min_completion_length = 3, .end_token = 1});
+  const Batch b = make_batch({g}, {{1.5, -1.5}},
+                             {.normaliser = Normaliser::kSequenceMean, .min_completion_length = 3, .end_token = 1});
   EXPECT_EQ(b.lengths, (std::vector<int64_t>{4, 2}));
   EXPECT_EQ(b.inputs, (std::vector<int64_t>{5, 6, 7, 8, 5, 6}));
   EXPECT_EQ(b.rows, (std::vector<int64_t>{1, 2, 3, 5}));
@@ -80,7 +83,8 @@ TEST(Batch, ShiftsByOneAndWeighsEachLossToken) {
   EXPECT_EQ(b.advantages, (std::vector<float>{1.5f, 1.5f, 1.5f, -1.5f}));
   EXPECT_EQ(b.weights, (std::vector<float>{1.f / 6, 1.f / 6, 1.f / 6, 0.5f}));
   EXPECT_EQ(make_batch({g}, {{1, 1}}, {.normaliser = Normaliser::kTokenMean}).weights, std::vector<float>(4, 0.25f));
-  EXPECT_EQ(make_batch({g}, {{1, 1}}, {.normaliser = Normaliser::kMaxLength, .max_completion_length = 10}).weights, std::vector<float>(4, 0.05f));
+  EXPECT_EQ(make_batch({g}, {{1, 1}}, {.normaliser = Normaliser::kMaxLength, .max_completion_length = 10}).weights,
+            std::vector<float>(4, 0.05f));
   const Batch masked = make_batch({g}, {{1, 1}}, {.mask_truncated = true});
   EXPECT_EQ(masked.num_loss_tokens(), 3);
   EXPECT_EQ(masked.weights[0], 1.f / 3);
@@ -120,7 +124,8 @@ struct SlowLoss {
   double loss = 0;
   std::vector<double> gradient;
 };
-SlowLoss slow_loss(const RlConfig& c, const Batch& b, const std::vector<double>& policy, const std::vector<double>& ref) {
+SlowLoss slow_loss(const RlConfig& c, const Batch& b, const std::vector<double>& policy,
+                   const std::vector<double>& ref) {
   const size_t m = policy.size();
   SlowLoss out{0, std::vector<double>(m, 0)};
   std::vector<double> sum(static_cast<size_t>(b.num_sequences()), 0), count(sum.size(), 0);
@@ -165,10 +170,14 @@ TEST_P(LossTest, LossAndGradientAreThoseOfTheFormula) {
   c.beta = GetParam().beta;
   c.epsilon_high = 0.28;
   const LossSpec spec = loss_spec(c);
-  const Batch b = make_batch(toy_groups(5, 4), toy_advantages(5, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
-  const at::Tensor policy = (at::tensor(b.sampler_logprobs).to(at::kDouble) + random({b.num_loss_tokens()}, 3, 0.3)).requires_grad_();
+  const Batch b =
+      make_batch(toy_groups(5, 4), toy_advantages(5, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
+  const at::Tensor policy =
+      (at::tensor(b.sampler_logprobs).to(at::kDouble) + random({b.num_loss_tokens()}, 3, 0.3)).requires_grad_();
   const at::Tensor ref = policy.detach() + random({b.num_loss_tokens()}, 4, 0.2);
-  auto values = [](const at::Tensor& t) { return std::vector<double>(t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel()); };
+  auto values = [](const at::Tensor& t) {
+    return std::vector<double>(t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel());
+  };
   const SlowLoss slow = slow_loss(c, b, values(policy.detach()), values(ref));
   const LossOutput fast = policy_loss(spec, {.policy_logprobs = policy,
                                              .sampler_logprobs = at::tensor(b.sampler_logprobs).to(at::kDouble),
@@ -193,20 +202,30 @@ INSTANTIATE_TEST_SUITE_P(All, LossTest,
 TEST(Loss, AtRatioOneTheGradientIsTheAdvantageOverTheNormaliser) {
   const Batch b = make_batch(toy_groups(3, 4), toy_advantages(3, 4), {.normaliser = Normaliser::kSequenceMean});
   const at::Tensor policy = at::tensor(b.sampler_logprobs).to(at::kDouble).requires_grad_();
-  policy_loss({.normaliser = Normaliser::kSequenceMean}, {.policy_logprobs = policy, .sampler_logprobs = policy.detach(),
-              .advantages = at::tensor(b.advantages).to(at::kDouble), .weights = at::tensor(b.weights).to(at::kDouble),
-              .sequence = at::tensor(b.sequence), .num_sequences = b.num_sequences()}).loss.backward();
+  policy_loss({.normaliser = Normaliser::kSequenceMean}, {.policy_logprobs = policy,
+                                                          .sampler_logprobs = policy.detach(),
+                                                          .advantages = at::tensor(b.advantages).to(at::kDouble),
+                                                          .weights = at::tensor(b.weights).to(at::kDouble),
+                                                          .sequence = at::tensor(b.sequence),
+                                                          .num_sequences = b.num_sequences()})
+      .loss.backward();
   for (size_t t = 0; t < b.advantages.size(); ++t) {
-    EXPECT_NEAR(policy.grad()[static_cast<int64_t>(t)].item<double>(), -static_cast<double>(b.advantages[t]) * b.weights[t], 1e-12);
+    EXPECT_NEAR(policy.grad()[static_cast<int64_t>(t)].item<double>(),
+                -static_cast<double>(b.advantages[t]) * b.weights[t], 1e-12);
   }
 }
 
 TEST(Loss, EpsilonTenCutsOnlyRatiosBeyondElevenWithPositiveAdvantage) {  // DeepSeek-R1's setting
-  const at::Tensor logp = at::tensor({std::log(0.01), std::log(10.9), std::log(12.0), std::log(12.0)}, at::kDouble).requires_grad_();
+  const at::Tensor logp =
+      at::tensor({std::log(0.01), std::log(10.9), std::log(12.0), std::log(12.0)}, at::kDouble).requires_grad_();
   const at::Tensor zero = at::zeros({4}, at::kDouble), one = at::ones({4}, at::kDouble);
-  policy_loss({.epsilon = 10, .epsilon_high = 10}, {.policy_logprobs = logp, .sampler_logprobs = zero,
-              .advantages = at::tensor({1.0, 1.0, 1.0, -1.0}, at::kDouble), .weights = one, .sequence = at::zeros({4}, at::kLong),
-              .num_sequences = 1}).loss.backward();
+  policy_loss({.epsilon = 10, .epsilon_high = 10}, {.policy_logprobs = logp,
+                                                    .sampler_logprobs = zero,
+                                                    .advantages = at::tensor({1.0, 1.0, 1.0, -1.0}, at::kDouble),
+                                                    .weights = one,
+                                                    .sequence = at::zeros({4}, at::kLong),
+                                                    .num_sequences = 1})
+      .loss.backward();
   EXPECT_NE(logp.grad()[0].item<double>(), 0);
   EXPECT_NE(logp.grad()[1].item<double>(), 0);
   EXPECT_EQ(logp.grad()[2].item<double>(), 0);
@@ -231,7 +250,8 @@ TEST_P(MicroBatchTest, KMicroBatchesEqualOneInFloat64) {
   c.loss_type = loss_type;
   c.beta = 0.05;
   const LossSpec spec = loss_spec(c);
-  const Batch b = make_batch(toy_groups(4, 4), toy_advantages(4, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
+  const Batch b =
+      make_batch(toy_groups(4, 4), toy_advantages(4, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
   const std::vector<float> ref(b.sampler_logprobs.begin(), b.sampler_logprobs.end());
   double loss = 0;
   at::Tensor expected;
@@ -239,7 +259,8 @@ TEST_P(MicroBatchTest, KMicroBatchesEqualOneInFloat64) {
     auto policy = Policy::random(small(architecture), 0.2, 3);
     policy->to(at::kDouble);
     policy->set_requires_grad(true);
-    const UpdateStats stats = accumulate_policy_gradient(*policy, b, spec, ref, {.micro_batch_tokens = tokens, .router_aux_loss_alpha = 0.01});
+    const UpdateStats stats = accumulate_policy_gradient(*policy, b, spec, ref,
+                                                         {.micro_batch_tokens = tokens, .router_aux_loss_alpha = 0.01});
     const at::Tensor gradient = flat_gradient(*policy);
     if (!expected.defined()) {
       expected = gradient;
@@ -257,7 +278,8 @@ TEST_P(MicroBatchTest, KernelGradientMatchesReferenceGradient) {
   RlConfig c;
   c.loss_type = loss_type;
   const LossSpec spec = loss_spec(c);
-  const Batch b = make_batch(toy_groups(4, 4), toy_advantages(4, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
+  const Batch b =
+      make_batch(toy_groups(4, 4), toy_advantages(4, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
   std::vector<at::Tensor> gradients;
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     auto policy = Policy::random(small(architecture), 0.2, 3);
@@ -271,7 +293,8 @@ TEST_P(MicroBatchTest, KernelGradientMatchesReferenceGradient) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MicroBatchTest,
-                         ::testing::Combine(::testing::Values(Architecture::kLlama, Architecture::kQwen3, Architecture::kDeepseekV3),
+                         ::testing::Combine(::testing::Values(Architecture::kLlama, Architecture::kQwen3,
+                                                              Architecture::kDeepseekV3),
                                             ::testing::Values("grpo", "dapo", "dr_grpo", "gspo", "cispo")));
 
 // --- router -----------------------------------------------------------------------------------------------------
@@ -328,11 +351,13 @@ TEST(Optimizer, AdamWMatchesTheAlgorithm) {
   const at::Tensor w = policy->parameters().all()[0].tensor;
   at::Tensor expected = w.to(at::kDouble).clone(), m = at::zeros_like(expected), v = at::zeros_like(expected);
   for (int t = 1; t <= 5; ++t) {
-    for (const Parameter& p : policy->parameters().all()) p.tensor.mutable_grad() = random(p.tensor.sizes(), static_cast<uint64_t>(t)).to(at::kFloat);
+    for (const Parameter& p : policy->parameters().all())
+      p.tensor.mutable_grad() = random(p.tensor.sizes(), static_cast<uint64_t>(t)).to(at::kFloat);
     const at::Tensor g = w.grad().to(at::kDouble);
     m = 0.9 * m + 0.1 * g;
     v = 0.95 * v + 0.05 * g * g;
-    expected = expected - 0.01 * 0.1 * expected - 0.01 * (m / (1 - std::pow(0.9, t))) / ((v / (1 - std::pow(0.95, t))).sqrt() + 1e-8);
+    expected = expected - 0.01 * 0.1 * expected -
+               0.01 * (m / (1 - std::pow(0.9, t))) / ((v / (1 - std::pow(0.95, t))).sqrt() + 1e-8);
     optimizer.step(1.0);
   }
   EXPECT_LT((w.to(at::kDouble) - expected).abs().max().item<double>(), 1e-6);
@@ -360,14 +385,18 @@ TEST(Optimizer, MuonOrthogonalises) {
     EXPECT_GT(singular.min().item<double>(), 0.3) << "the quintic maps singular values near 1, not onto it";
     EXPECT_LT(singular.max().item<double>(), 1.3);
     const at::Tensor nearest = at::matmul(std::get<0>(before), std::get<2>(before));
-    EXPECT_GT((x[1].to(at::kDouble) * nearest).sum().item<double>() / (x[1].norm().item<double>() * nearest.norm().item<double>()), 0.95);
+    EXPECT_GT((x[1].to(at::kDouble) * nearest).sum().item<double>() /
+                  (x[1].norm().item<double>() * nearest.norm().item<double>()),
+              0.95);
   }
 }
 
 TEST(Optimizer, StateSurvivesSavingAndLoading) {
   for (const char* kind : {"adamw", "muon"}) {
-    const std::filesystem::path file = std::filesystem::temp_directory_path() / ("hone_optimizer_test_" + std::to_string(getpid()));
-    auto a = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3), b = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3);
+    const std::filesystem::path file =
+        std::filesystem::temp_directory_path() / ("hone_optimizer_test_" + std::to_string(getpid()));
+    auto a = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3),
+         b = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3);
     OptimConfig config{.learning_rate = 0.01};
     config.optimizer = kind;
     Optimizer first(a->parameters(), config), second(b->parameters(), config);

@@ -46,7 +46,8 @@ std::vector<Prompt> prompts(int64_t n) {
 }
 
 GenerateOptions options(int64_t samples, int64_t max_batch = 512) {
-  return {.sampling = {.max_new_tokens = 60}, .samples = samples, .key = {7, Purpose::kRollout, 3}, .max_batch = max_batch};
+  return {
+      .sampling = {.max_new_tokens = 60}, .samples = samples, .key = {7, Purpose::kRollout, 3}, .max_batch = max_batch};
 }
 
 class EngineTest : public ::testing::TestWithParam<Architecture> {
@@ -113,11 +114,14 @@ TEST_P(EngineTest, TrainerAgreesWithSamplerBitForBit) {
     std::vector<int64_t> tokens(prompt.begin(), prompt.end());
     tokens.insert(tokens.end(), r.token_ids.begin(), r.token_ids.end());
     const std::vector<int64_t> lengths{static_cast<int64_t>(tokens.size()) - 1};
-    const at::Tensor hidden = policy_->forward(at::tensor(tokens).narrow(0, 0, lengths[0]), {.rows = pack_rows(lengths)});
+    const at::Tensor hidden =
+        policy_->forward(at::tensor(tokens).narrow(0, 0, lengths[0]), {.rows = pack_rows(lengths)});
     at::Tensor forbidden = at::full({lengths[0]}, -1, at::kLong);
-    for (size_t t = 0; t + 1 < 20 && t < r.token_ids.size(); ++t) forbidden[static_cast<int64_t>(prompt.size() + t) - 1] = 1;
+    for (size_t t = 0; t + 1 < 20 && t < r.token_ids.size(); ++t)
+      forbidden[static_cast<int64_t>(prompt.size() + t) - 1] = 1;
     const at::Tensor logprobs =
-        ops::token_logprobs(hidden, policy_->head(), at::tensor(tokens).narrow(0, 1, lengths[0]), forbidden, 1 / 0.8).logprobs;
+        ops::token_logprobs(hidden, policy_->head(), at::tensor(tokens).narrow(0, 1, lengths[0]), forbidden, 1 / 0.8)
+            .logprobs;
     EXPECT_GE(r.token_ids.size(), 20u);
     for (size_t t = 0; t < r.token_ids.size(); ++t) {
       EXPECT_EQ(logprobs[static_cast<int64_t>(prompt.size() + t) - 1].item<float>(), r.logprobs[t]) << t;
