@@ -61,7 +61,7 @@ std::vector<float> packed_logprobs(const Policy& policy, std::span<const TokenRo
     if (row.size() > 1) documents.push_back({row, 1});
   }
   if (documents.empty()) return {};
-  return token_logprobs(policy, make_batch(documents), /*inv_temperature=*/1.0, kTokensPerForward);
+  return token_logprobs(policy, make_batch(documents), {});
 }
 
 /// (N, V) float.

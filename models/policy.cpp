@@ -213,6 +213,19 @@ void Policy::set_requires_grad(bool value) {
   }
 }
 
+bool Policy::fits_a_core() const {
+  constexpr int64_t kSmallBytes = 32 << 20;
+  int64_t bytes = 0;
+  for (const Parameter& p : parameters_.all()) bytes += static_cast<int64_t>(p.tensor.nbytes());
+  return bytes <= kSmallBytes;
+}
+
+void Policy::prepare(int64_t positions) const {
+  at::NoGradGuard no_grad;
+  const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
+  logits(forward(at::zeros({1}, at::kLong), {.rows = last}));
+}
+
 void Policy::to(at::ScalarType dtype) {
   for (const Parameter& p : parameters_.all()) p.tensor.set_data(p.tensor.to(dtype));
 }

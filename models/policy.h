@@ -101,6 +101,12 @@ class Policy {
   std::vector<at::Tensor> router_biases() const;
   std::vector<cpu::AttentionShape> attention_shapes() const;
   void set_requires_grad(bool value);
+  /// So small that its weights stay in a core's caches: then threads work best on sequences of their own, each with the
+  /// whole policy; a larger one is shared, all threads working on each product.
+  bool fits_a_core() const;
+  /// Packs every weight and fills the rotary tables up to `positions`, so that several threads may call forward() and
+  /// logits() at once until a weight changes.
+  void prepare(int64_t positions) const;
   void to(at::ScalarType dtype);
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).

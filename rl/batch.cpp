@@ -102,17 +102,16 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
   return part;
 }
 
-std::vector<std::pair<int64_t, int64_t>> micro_batches(const Batch& batch, int64_t max_tokens) {
+std::vector<std::pair<int64_t, int64_t>> parts_of(const Batch& batch, int64_t part_tokens) {
+  const auto total = static_cast<int64_t>(batch.inputs.size());
+  const int64_t wanted = std::max<int64_t>(1, (total + part_tokens / 2) / part_tokens);
   std::vector<std::pair<int64_t, int64_t>> parts;
-  int64_t tokens = 0;
+  int64_t begin = 0, tokens = 0;
   for (int64_t b = 0; b < batch.num_sequences(); ++b) {
-    const int64_t length = batch.lengths[static_cast<size_t>(b)];
-    if (parts.empty() || tokens + length > max_tokens) {
-      parts.emplace_back(b, b);
-      tokens = 0;
-    }
-    parts.back().second = b + 1;
-    tokens += length;
+    tokens += batch.lengths[static_cast<size_t>(b)];
+    if (tokens * wanted < total * (static_cast<int64_t>(parts.size()) + 1)) continue;
+    parts.emplace_back(begin, b + 1);
+    begin = b + 1;
   }
   return parts;
 }

@@ -36,7 +36,7 @@ struct OptimConfig {
   double lr_min_ratio = 0.05;
   int64_t max_steps = 100;
   int64_t save_steps = 0;
-  int64_t micro_batch_tokens = 2048;
+  int64_t micro_batch_tokens = 16384;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
 
@@ -59,7 +59,8 @@ struct OptimConfig {
     v("lr_min_ratio", lr_min_ratio, kUnit, "final rate as a share of the peak (linear, cosine, warmup_stable_decay)");
     v("max_steps", max_steps, kCount, "optimizer steps of this stage");
     v("save_steps", save_steps, kCount, "steps between resumable checkpoints; 0: only at the end");
-    v("micro_batch_tokens", micro_batch_tokens, kAtLeastOne, "tokens that pass forward and backward at once");
+    v("micro_batch_tokens", micro_batch_tokens, kAtLeastOne,
+      "tokens in flight in the update, all threads together; changes memory, not results");
     v("router_bias_update_rate", router_bias_update_rate, kNonNegative,
       "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
     v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative,

@@ -133,12 +133,10 @@ class Trainer {
   // first minibatch is compared in its update's own forward pass, which precedes the update.
   void measure_gap(std::vector<Minibatch>& minibatches) {
     watch_.lap();
-    const int64_t tokens = config_.optim.micro_batch_tokens;
     for (Minibatch& m : minibatches) {
-      if (&m != &minibatches.front())
-        compare(m, token_logprobs(training_.policy(), m.batch, inv_temperature(), tokens), 0);
+      if (&m != &minibatches.front()) compare(m, token_logprobs(training_.policy(), m.batch, update_options()), 0);
       if (Policy* reference = training_.reference()) {
-        m.ref_logprobs = token_logprobs(*reference, m.batch, inv_temperature(), tokens);
+        m.ref_logprobs = token_logprobs(*reference, m.batch, update_options());
       }
     }
     seconds_["time/logprobs"] = watch_.lap();
@@ -171,13 +169,17 @@ class Trainer {
         m.batch.sampler_logprobs[token], own, config_.max_logprob_gap));
   }
 
+  UpdateOptions update_options() {
+    return {.micro_batch_tokens = config_.optim.micro_batch_tokens,
+            .inv_temperature = inv_temperature(),
+            .rate_factor = learning_rate_factor(config_.optim, step()),
+            .router_bias_update_rate = config_.optim.router_bias_update_rate,
+            .router_aux_loss_alpha = config_.optim.router_aux_loss_alpha};
+  }
+
   UpdateStats update(Minibatch& m, bool first_of_rollout) {
     watch_.lap();
-    const UpdateOptions options{.micro_batch_tokens = config_.optim.micro_batch_tokens,
-                                .inv_temperature = inv_temperature(),
-                                .rate_factor = learning_rate_factor(config_.optim, step()),
-                                .router_bias_update_rate = config_.optim.router_bias_update_rate,
-                                .router_aux_loss_alpha = config_.optim.router_aux_loss_alpha};
+    const UpdateOptions options = update_options();
     LogprobsSeen seen;
     if (first_of_rollout) seen = [&](std::span<const float> own, int64_t first) { compare(m, own, first); };
     UpdateStats stats = accumulate_policy_gradient(training_.policy(), m.batch, loss_, m.ref_logprobs, options, seen);

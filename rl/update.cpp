@@ -1,6 +1,9 @@
 #include "rl/update.h"
 
 #include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
@@ -8,6 +11,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/sum.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "models/kernels/thread_pool.h"
 
 namespace hone {
 namespace {
@@ -23,7 +29,7 @@ at::Tensor tensor_of(const std::vector<float>& values, at::ScalarType type) {
   return t.to(type);
 }
 
-// The trainer's log-probs of a micro-batch's loss tokens.
+// The trainer's log-probs of a batch's loss tokens.
 TokenLogprobs evaluate(const Policy& policy, const Batch& batch, double inv_temperature, RouterLoad* router,
                        bool balance) {
   const Rows rows = pack_rows(batch.lengths);
@@ -41,33 +47,117 @@ void add_counts(std::vector<std::vector<int64_t>>& total, const std::vector<std:
     }
 }
 
-// alpha times the layers' balance losses, weighed by this micro-batch's share of the sequences.
+// alpha times the layers' balance losses, weighed by this part's share of the sequences.
 at::Tensor with_balance_loss(at::Tensor loss, const RouterLoad& router, double alpha, double share) {
   for (const at::Tensor& balance : router.balance_losses) loss = loss + balance * (alpha * share);
   return loss;
 }
 
-// Forward, `loss_of(part, logprobs, offset) -> loss`, backward, for every micro-batch; the sums that all losses report.
+// A stretch of a batch that passes through the policy by itself.
+struct Part {
+  Batch batch;
+  int64_t first_loss_token;
+  double share;  // of the step's sequences
+};
+
+std::vector<Part> make_parts(const Batch& batch, int64_t part_tokens) {
+  std::vector<Part> parts;
+  int64_t tokens = 0;
+  for (const auto& [begin, end] : parts_of(batch, part_tokens)) {
+    Part part{slice(batch, begin, end), tokens,
+              static_cast<double>(end - begin) / static_cast<double>(batch.num_sequences())};
+    tokens += part.batch.num_loss_tokens();
+    if (part.batch.num_loss_tokens() > 0) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+// compute(part) on whatever thread is free, then take(part, result) for one part after the other, in order.
+template <class Compute, class Take>
+void for_parts(const Policy& policy, const std::vector<Part>& parts, const UpdateOptions& options,
+               const Compute& compute, const Take& take) {
+  int64_t longest = 0;
+  for (const Part& part : parts) longest = std::max(longest, *std::ranges::max_element(part.batch.lengths));
+  policy.prepare(longest);
+  std::mutex mutex;
+  std::map<size_t, decltype(compute(parts[0]))> waiting;
+  std::atomic<size_t> next{0};
+  size_t taken = 0;
+  const auto pass_parts = [&](int64_t) {
+    for (size_t i = next++; i < parts.size(); i = next++) {
+      auto result = compute(parts[i]);
+      const std::lock_guard lock(mutex);
+      waiting.emplace(i, std::move(result));
+      for (auto first = waiting.begin(); first != waiting.end() && first->first == taken; ++taken) {
+        take(parts[taken], first->second);
+        first = waiting.erase(first);
+      }
+    }
+  };
+  const int64_t lanes = std::max<int64_t>(1, options.micro_batch_tokens / options.part_tokens);
+  if (policy.fits_a_core() && lanes > 1)
+    kernel_pool().run(std::min<int64_t>(lanes, kernel_pool().threads()), pass_parts);
+  else pass_parts(0);
+}
+
+std::vector<at::Tensor> trained_tensors(const Policy& policy) {
+  std::vector<at::Tensor> tensors;
+  for (const Parameter& p : policy.parameters().all()) {
+    if (p.trainable()) tensors.push_back(p.tensor);
+  }
+  return tensors;
+}
+
+void add_gradients(const std::vector<at::Tensor>& tensors, const std::vector<at::Tensor>& gradients) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!gradients[i].defined()) continue;
+    at::Tensor& sum = tensors[i].mutable_grad();
+    if (sum.defined()) sum.add_(gradients[i]);
+    else sum = gradients[i];
+  }
+}
+
+// What one part adds to the step.
+struct PartResult {
+  std::vector<at::Tensor> gradients;
+  at::Tensor logprobs;  // (M) of the policy
+  LossOutput loss;
+  double entropy;
+  RouterLoad router;
+};
+
+// Forward, `loss_of(part, logprobs) -> LossOutput` and backward of every part; the sums that all losses report.
 template <class LossOf>
-UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOptions& options, const LossOf& loss_of) {
+UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOptions& options, const LossOf& loss_of,
+                       const LogprobsSeen& seen) {
   UpdateStats stats;
   std::vector<std::vector<int64_t>> counts;
-  const bool balance = options.router_aux_loss_alpha > 0;
-  int64_t offset = 0;
-  for (const auto& [begin, end] : micro_batches(batch, options.micro_batch_tokens)) {
-    const Batch part = slice(batch, begin, end);
-    if (part.num_loss_tokens() == 0) continue;
-    RouterLoad router;
-    const TokenLogprobs out = evaluate(policy, part, options.inv_temperature, &router, balance);
-    at::Tensor loss = loss_of(part, out.logprobs, offset);
-    stats.loss += loss.item<double>();
-    stats.entropy += out.entropy.sum().item<double>();
-    const double share = static_cast<double>(end - begin) / static_cast<double>(batch.num_sequences());
-    with_balance_loss(loss, router, options.router_aux_loss_alpha, share).backward();
-    add_counts(counts, router.counts);
-    offset += part.num_loss_tokens();
-  }
-  stats.entropy /= static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
+  const std::vector<at::Tensor> tensors = trained_tensors(policy);
+  const auto compute = [&](const Part& part) {
+    PartResult r;
+    const TokenLogprobs out =
+        evaluate(policy, part.batch, options.inv_temperature, &r.router, options.router_aux_loss_alpha > 0);
+    r.logprobs = out.logprobs.detach();
+    r.entropy = out.entropy.sum().item<double>();
+    r.loss = loss_of(part, out.logprobs);
+    const at::Tensor total = with_balance_loss(r.loss.loss, r.router, options.router_aux_loss_alpha, part.share);
+    r.gradients = torch::autograd::grad({total}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
+                                        /*allow_unused=*/true);
+    return r;
+  };
+  for_parts(policy, make_parts(batch, options.part_tokens), options, compute, [&](const Part& part, PartResult& r) {
+    if (seen)
+      seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
+    add_gradients(tensors, r.gradients);
+    stats.loss += r.loss.loss.template item<double>();
+    stats.entropy += r.entropy;
+    stats.clip_ratio += r.loss.clipped;
+    stats.kl += r.loss.kl;
+    add_counts(counts, r.router.counts);
+  });
+  const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
+  for (double* sum : {&stats.entropy, &stats.clip_ratio, &stats.kl}) *sum /= tokens;
   stats.has_router = !counts.empty();
   stats.max_vio = max_violation(counts);
   if (options.router_bias_update_rate > 0) update_router_biases(policy, counts, options.router_bias_update_rate);
@@ -76,54 +166,44 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
 
 }  // namespace
 
-std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature,
-                                  int64_t micro_batch_tokens) {
-  at::NoGradGuard no_grad;
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
   std::vector<float> all;
-  for (const auto& [begin, end] : micro_batches(batch, micro_batch_tokens)) {
-    const Batch part = slice(batch, begin, end);
-    if (part.num_loss_tokens() == 0) continue;
-    const at::Tensor logprobs =
-        evaluate(policy, part, inv_temperature, nullptr, false).logprobs.to(at::kFloat).contiguous();
-    all.insert(all.end(), logprobs.const_data_ptr<float>(), logprobs.const_data_ptr<float>() + logprobs.numel());
-  }
+  const auto compute = [&](const Part& part) {
+    at::NoGradGuard no_grad;
+    return evaluate(policy, part.batch, options.inv_temperature, nullptr, false).logprobs.to(at::kFloat).contiguous();
+  };
+  for_parts(policy, make_parts(batch, options.part_tokens), options, compute, [&](const Part&, const at::Tensor& part) {
+    all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
+  });
   return all;
 }
 
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen) {
-  double clipped = 0, kl = 0;
-  UpdateStats stats =
-      accumulate(policy, batch, options, [&](const Batch& part, const at::Tensor& logprobs, int64_t offset) {
-        const at::ScalarType type = logprobs.scalar_type();
-        if (seen) seen({logprobs.const_data_ptr<float>(), static_cast<size_t>(logprobs.numel())}, offset);
-        LossInput in{.policy_logprobs = logprobs,
-                     .sampler_logprobs = tensor_of(part.sampler_logprobs, type),
-                     .advantages = tensor_of(part.advantages, type),
-                     .weights = tensor_of(part.weights, type),
-                     .sequence = tensor_of(part.sequence),
-                     .num_sequences = part.num_sequences(),
-                     .ref_logprobs = {}};
-        if (!ref_logprobs.empty()) {
-          const auto begin = ref_logprobs.begin() + offset;
-          in.ref_logprobs = tensor_of(std::vector<float>(begin, begin + part.num_loss_tokens()), type);
-        }
-        const LossOutput out = policy_loss(spec, in);
-        clipped += out.clipped;
-        kl += out.kl;
-        return out.loss;
-      });
-  const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
-  stats.clip_ratio = clipped / tokens;
-  stats.kl = kl / tokens;
-  return stats;
+  const auto loss_of = [&](const Part& part, const at::Tensor& logprobs) {
+    const at::ScalarType type = logprobs.scalar_type();
+    LossInput in{.policy_logprobs = logprobs,
+                 .sampler_logprobs = tensor_of(part.batch.sampler_logprobs, type),
+                 .advantages = tensor_of(part.batch.advantages, type),
+                 .weights = tensor_of(part.batch.weights, type),
+                 .sequence = tensor_of(part.batch.sequence),
+                 .num_sequences = part.batch.num_sequences(),
+                 .ref_logprobs = {}};
+    if (!ref_logprobs.empty()) {
+      const auto begin = ref_logprobs.begin() + part.first_loss_token;
+      in.ref_logprobs = tensor_of(std::vector<float>(begin, begin + part.batch.num_loss_tokens()), type);
+    }
+    return policy_loss(spec, in);
+  };
+  return accumulate(policy, batch, options, loss_of, seen);
 }
 
 UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
-  return accumulate(policy, batch, options, [](const Batch& part, const at::Tensor& logprobs, int64_t) {
-    return -(logprobs * tensor_of(part.weights, logprobs.scalar_type())).sum();
-  });
+  const auto loss_of = [](const Part& part, const at::Tensor& logprobs) {
+    return LossOutput{.loss = -(logprobs * tensor_of(part.batch.weights, logprobs.scalar_type())).sum()};
+  };
+  return accumulate(policy, batch, options, loss_of, {});
 }
 
 void apply_gradient(Optimizer& optimizer, const UpdateOptions& options, UpdateStats& stats) {

@@ -1,4 +1,4 @@
-// One optimizer step: forward, loss and backward over micro-batches, clip, step, router balance.
+// One optimizer step: forward, loss and backward over the parts of a batch, clip, step, router balance.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,12 @@
 
 namespace hone {
 
-/// What passes through every micro-batch of a step.
+/// Every gradient is a sum over parts of the batch, each of about part_tokens tokens and passed forward and backward by
+/// itself, in one order: the same bytes for any micro_batch_tokens and any number of threads. The threads pass parts of
+/// their own when the policy fits a core, and share each part when not.
 struct UpdateOptions {
-  int64_t micro_batch_tokens = 8192;
+  int64_t micro_batch_tokens = 8192;  ///< tokens in flight on all threads together, at least one part
+  int64_t part_tokens = 1024;
   double inv_temperature = 1.0;
   double rate_factor = 1.0;
   double router_bias_update_rate = 0.0;
@@ -33,10 +36,9 @@ struct UpdateStats {
 };
 
 /// log p of every loss token (M), without gradient.
-std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, double inv_temperature,
-                                  int64_t micro_batch_tokens);
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, const UpdateOptions& options);
 
-/// Called with the policy's log-probs (M) of a micro-batch and the index of its first loss token, before its backward.
+/// Called with the policy's log-probs (M) of a part and the index of its first loss token, part by part in order.
 using LogprobsSeen = std::function<void(std::span<const float> policy_logprobs, int64_t first)>;
 
 /// Adds this batch's gradient of the policy loss to the parameters. ref_logprobs (M) and `seen` may be empty.

@@ -222,19 +222,10 @@ void check(const Policy& policy, std::span<const Prompt> prompts, const Sampling
   }
 }
 
-// Packs every weight and fills the rotary tables, so that streams only read the policy.
-void prepare(const Policy& policy, int64_t positions) {
-  at::NoGradGuard no_grad;
-  const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
-  policy.logits(policy.forward(id_tensor({0}), {.rows = last}));
-}
-
 // Prompts of one stream: all of them for a large policy, else enough parts to keep every thread busy to the end.
 int64_t prompts_per_stream(const Policy& policy, int64_t prompts, const GenerateOptions& options) {
-  constexpr int64_t kSmallBytes = 32 << 20, kStreamsPerThread = 4;
-  int64_t bytes = 0;
-  for (const Parameter& p : policy.parameters().all()) bytes += static_cast<int64_t>(p.tensor.nbytes());
-  if (bytes > kSmallBytes) return prompts;
+  constexpr int64_t kStreamsPerThread = 4;
+  if (!policy.fits_a_core()) return prompts;
   const int64_t parts = kStreamsPerThread * kernel_pool().threads(),
                 full = (options.max_batch + options.samples - 1) / options.samples;
   return std::min(prompts, std::max(full, (prompts + parts - 1) / parts));
@@ -263,7 +254,7 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
   const auto count = static_cast<int64_t>(prompts.size()), step = prompts_per_stream(policy, count, options);
   int64_t longest = 0;
   for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
-  prepare(policy, longest + options.sampling.max_new_tokens);
+  policy.prepare(longest + options.sampling.max_new_tokens);
   std::vector<Rollout> rollouts(static_cast<size_t>(count * options.samples));
   kernel_pool().run((count + step - 1) / step, [&](int64_t i) {
     const int64_t first = i * step, size = std::min(step, count - first);

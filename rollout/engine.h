@@ -36,7 +36,7 @@ struct GenerateOptions {
   DrawKey key;
   std::vector<int64_t> slots;  ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
   int64_t policy_version = 0;
-  int64_t max_batch = 64;  ///< completions in flight in a stream; more than fit the caches cost more than they give
+  int64_t max_batch = 32;  ///< completions in flight in a stream; more than fit the caches cost more than they give
 };
 
 /// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.

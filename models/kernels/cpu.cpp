@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "models/kernels/aligned.h"
 #include "models/kernels/isa.h"
 #include "models/kernels/thread_pool.h"
 
@@ -31,7 +32,7 @@ const Isa& isa() { return *chosen().load(std::memory_order_relaxed); }
 
 // Memory of a thread's kernels: grows to the largest need and stays.
 float* scratch(int64_t floats) {
-  thread_local std::vector<float> memory;
+  thread_local AlignedFloats memory;
   if (static_cast<int64_t>(memory.size()) < floats) memory.resize(static_cast<size_t>(floats));
   return memory.data();
 }
@@ -64,14 +65,21 @@ struct GemmTask {
   int64_t panel0, panel1, m0, m1;
 };
 
-// Pieces of about half a million multiply-adds: small enough to balance two threads, large enough to pay a hand-over.
+// A piece a thread where the work is worth it: rows first (a panel is laid out once a piece), then panels. No bit
+// depends on the split.
 void add_tasks(const Gemm& g, std::vector<GemmTask>& tasks) {
-  constexpr int64_t kWork = 1 << 19, kRowChunk = 192;
-  const int64_t panels = (g.n + kPanel - 1) / kPanel;
-  for (int64_t m0 = 0; m0 < g.m; m0 += kRowChunk) {
-    const int64_t m1 = std::min(g.m, m0 + kRowChunk);
-    const int64_t step = std::max<int64_t>(1, kWork / std::max<int64_t>(1, (m1 - m0) * g.k * kPanel));
-    for (int64_t p = 0; p < panels; p += step) tasks.push_back({&g, p, std::min(panels, p + step), m0, m1});
+  constexpr int64_t kWork = 1 << 18, kRowStep = 12, kMostRows = 192;
+  const int64_t panels = (g.n + kPanel - 1) / kPanel, threads = kernel_pool().threads();
+  const int64_t pieces = std::clamp<int64_t>(g.m * panels * kPanel * g.k / kWork, 1, threads);
+  const int64_t even = (g.m + pieces * kRowStep - 1) / (pieces * kRowStep) * kRowStep;
+  // few enough rows that the result stays near between stretches of k
+  const int64_t rows = std::max(kRowBlock, g.a_col == 1 ? std::min(kMostRows, even) : even);
+  const int64_t row_pieces = (g.m + rows - 1) / rows;
+  const int64_t panel_pieces = std::min(panels, (pieces + row_pieces - 1) / row_pieces);
+  for (int64_t m0 = 0; m0 < g.m; m0 += rows) {
+    for (int64_t i = 0; i < panel_pieces; ++i) {
+      tasks.push_back({&g, i * panels / panel_pieces, (i + 1) * panels / panel_pieces, m0, std::min(g.m, m0 + rows)});
+    }
   }
 }
 
@@ -88,7 +96,7 @@ void gemm(std::span<const Gemm> products) {
   }
   kernel_pool().run(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
     const GemmTask& t = tasks[static_cast<size_t>(i)];
-    for (int64_t p = t.panel0; p < t.panel1; ++p) isa().gemm_panel(*t.gemm, p, t.m0, t.m1, scratch(256 * kPanel));
+    isa().gemm_block(*t.gemm, t.panel0, t.panel1, t.m0, t.m1, scratch(kGemmScratch));
   });
 }
 
@@ -153,22 +161,8 @@ void softmax(const float* x, float* y, int64_t n, int64_t c) {
 
 void rope(const Rope& r, const float* x, float* y, const int32_t* positions, int64_t n, int64_t heads, int64_t head_dim,
           float sign) {
-  const int64_t half = r.dim / 2, skip = head_dim - r.dim;
   split(n, std::max<int64_t>(1, kElements / (heads * head_dim)), [&](int64_t b, int64_t e) {
-    for (int64_t row = b; row < e; ++row) {
-      const float *cos = r.cos + positions[row] * half, *sin = r.sin + positions[row] * half;
-      for (int64_t h = 0; h < heads; ++h) {
-        const float* in = x + (row * heads + h) * head_dim;
-        float* out = y + (row * heads + h) * head_dim;
-        if (skip > 0 && in != out) std::copy_n(in, skip, out);
-        for (int64_t i = 0; i < half; ++i) {
-          const int64_t first = skip + (r.adjacent ? 2 * i : i), second = r.adjacent ? first + 1 : first + half;
-          const float c = cos[i], s = sign * sin[i], u = in[first], v = in[second];
-          out[first] = u * c - v * s;
-          out[second] = v * c + u * s;
-        }
-      }
-    }
+    isa().rope(r, x + b * heads * head_dim, y + b * heads * head_dim, positions + b, e - b, heads, head_dim, sign);
   });
 }
 
@@ -187,15 +181,35 @@ void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temp
 
 // --- attention --------------------------------------------------------------------------------------------------
 
+namespace {
+
+float* place_of(const RowSpan& span, int64_t position, int64_t width, float* blocks) {
+  return blocks + (span.first_block + position / kBlock) * width * kBlock + position % kBlock;
+}
+
+}  // namespace
+
 void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans,
                   float* blocks) {
+  const int64_t width = kv_heads * dim;
   split(static_cast<int64_t>(spans.size()), 16, [&](int64_t begin, int64_t end) {
-    for (const RowSpan& span : spans.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
-      for (int64_t i = 0; i < span.count; ++i) {
-        const int64_t position = span.position + i;
-        float* block = blocks + (span.first_block + position / kBlock) * kv_heads * dim * kBlock + position % kBlock;
+    for (int64_t s = begin; s < end; ++s) {
+      const RowSpan& span = spans[static_cast<size_t>(s)];
+      if (s + 1 < end && spans[static_cast<size_t>(s + 1)].count == 1) {  // decoding: each float is a line of its own
+        const float* next =
+            place_of(spans[static_cast<size_t>(s + 1)], spans[static_cast<size_t>(s + 1)].position, width, blocks);
+        for (int64_t j = 0; j < width; ++j) __builtin_prefetch(next + j * kBlock, 1);
+      }
+      for (int64_t i = 0; i < span.count;) {
+        float* place = place_of(span, span.position + i, width, blocks);
         const float* row = x + (span.row + i) * x_row;
-        for (int64_t j = 0; j < kv_heads * dim; ++j) block[j * kBlock] = row[j];
+        if ((span.position + i) % kBlock == 0 && i + kBlock <= span.count) {
+          isa().turn_block(row, x_row, width, place);
+          i += kBlock;
+        } else {
+          for (int64_t j = 0; j < width; ++j) place[j * kBlock] = row[j];
+          ++i;
+        }
       }
     }
   });

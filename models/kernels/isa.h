@@ -7,9 +7,8 @@ namespace hone::cpu {
 
 struct Isa {
   std::string_view name;
-  /// Rows [m0, m1) of one 32-column panel of a product; `b_panel` [k][32] when packed, else scratch (256, 32) is
-  /// filled.
-  void (*gemm_panel)(const Gemm& g, int64_t panel, int64_t m0, int64_t m1, float* scratch);
+  /// Rows [m0, m1) of the 32-column panels [panel0, panel1) of a product; scratch: kGemmScratch floats.
+  void (*gemm_block)(const Gemm& g, int64_t panel0, int64_t panel1, int64_t m0, int64_t m1, float* scratch);
   void (*rms_norm)(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n,
                    int64_t c, float eps);
   void (*rms_norm_backward)(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy,
@@ -18,6 +17,10 @@ struct Isa {
   void (*swiglu_backward)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n);
   void (*sigmoid)(const float* x, float* y, int64_t n);
   void (*add)(const float* a, const float* b, float* y, int64_t n);
+  void (*rope)(const Rope& r, const float* x, float* y, const int32_t* positions, int64_t n, int64_t heads,
+               int64_t head_dim, float sign);
+  /// 16 rows of `width` -> (width, 16).
+  void (*turn_block)(const float* x, int64_t x_row, int64_t width, float* block);
   RowStats (*row_stats)(const float* z, int64_t v, float inv_temperature, int32_t forbidden);
   void (*exp_row)(const float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden, float* e);
   void (*logprob_backward_row)(float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden,
@@ -31,6 +34,12 @@ struct Isa {
                           float* scratch);
   void (*adamw)(const AdamW& o, float* w, const float* g, float* m, float* v, int64_t n);
 };
+
+inline constexpr int64_t kChain =
+    256;  ///< products of one fused chain; also what keeps a panel in the first-level cache
+inline constexpr int64_t kRowBlock = 48, kTurnedRows = 48;  ///< rows (columns of a transposed matrix) taken at once
+inline constexpr int64_t kResidentPanels = 16;              ///< panels of 256 x 32 that the second-level cache holds
+inline constexpr int64_t kGemmScratch = kChain * (kTurnedRows + kResidentPanels * kPanel);
 
 inline constexpr int64_t kQueryChunk = 32;  ///< queries whose probabilities the backward holds at once
 int64_t attention_backward_scratch(const AttentionShape& s, int64_t length);

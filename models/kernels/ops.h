@@ -14,6 +14,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "models/kernels/aligned.h"
 #include "models/kernels/cpu.h"
 
 namespace hone {
@@ -30,7 +31,7 @@ class Weight {
 
  private:
   struct Packed {
-    std::vector<float> floats;
+    AlignedFloats floats;
     int64_t version = -1;
   };
   at::Tensor tensor_;

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <stdexcept>
+#include <utility>
 
 namespace hone {
 namespace {
@@ -47,6 +48,7 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
     return;
   }
   task_ = &task;
+  count_ = count;
   pending_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
   const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
   left_.store(uint64_t{generation} << 32 | static_cast<uint32_t>(count), std::memory_order_release);
@@ -58,7 +60,18 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t)>& task) {
        left = pending_.load(std::memory_order_acquire)) {
     wait_while_equal(pending_, left);
   }
+  const std::exception_ptr failure = std::exchange(failure_, nullptr);
   busy_ = false;
+  if (failure) std::rethrow_exception(failure);
+}
+
+void ThreadPool::run_one(int64_t i) {
+  try {
+    (*task_)(i);
+  } catch (...) {
+    const std::lock_guard lock(failure_mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
 }
 
 bool ThreadPool::take_and_run(uint32_t generation) {
@@ -66,7 +79,7 @@ bool ThreadPool::take_and_run(uint32_t generation) {
   do {
     if (left >> 32 != generation || (left & 0xffffffffu) == 0) return false;
   } while (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
-  (*task_)(static_cast<int64_t>(left & 0xffffffffu) - 1);
+  run_one(count_ - static_cast<int64_t>(left & 0xffffffffu));
   if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_all();
   return true;
 }

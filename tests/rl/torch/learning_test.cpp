@@ -1,4 +1,5 @@
 // Loss and gradient against slow, obvious versions; micro-batches; optimizers; checkpoints.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -91,14 +92,15 @@ TEST(Batch, ShiftsByOneAndWeighsEachLossToken) {
   EXPECT_THROW(make_batch({g}, {{1}}, {}), std::invalid_argument);
 }
 
-TEST(Batch, MicroBatchesCoverEverySequenceOnce) {
+TEST(Batch, PartsCoverEverySequenceOnce) {
   const Batch b = make_batch(toy_groups(4, 3), toy_advantages(4, 3), {});
+  const int64_t longest = *std::max_element(b.lengths.begin(), b.lengths.end());
   for (const int64_t limit : {1, 9, 20, 1000}) {
     int64_t next = 0, tokens = 0;
-    for (const auto& [begin, end] : micro_batches(b, limit)) {
+    for (const auto& [begin, end] : parts_of(b, limit)) {
       EXPECT_EQ(begin, next);
       const Batch part = slice(b, begin, end);
-      EXPECT_TRUE(end - begin == 1 || static_cast<int64_t>(part.inputs.size()) <= limit);
+      EXPECT_LT(static_cast<int64_t>(part.inputs.size()), limit * 3 / 2 + longest + 1);
       for (int64_t m = 0; m < part.num_loss_tokens(); ++m) {
         EXPECT_EQ(part.targets[static_cast<size_t>(m)], b.targets[static_cast<size_t>(tokens + m)]);
         EXPECT_EQ(part.weights[static_cast<size_t>(m)], b.weights[static_cast<size_t>(tokens + m)]);
@@ -242,9 +244,9 @@ at::Tensor flat_gradient(const Policy& policy) {
   return at::cat(all);
 }
 
-class MicroBatchTest : public ::testing::TestWithParam<std::tuple<Architecture, const char*>> {};
+class PartsTest : public ::testing::TestWithParam<std::tuple<Architecture, const char*>> {};
 
-TEST_P(MicroBatchTest, KMicroBatchesEqualOneInFloat64) {
+TEST_P(PartsTest, KPartsEqualOneInFloat64) {
   const auto& [architecture, loss_type] = GetParam();
   RlConfig c;
   c.loss_type = loss_type;
@@ -260,7 +262,7 @@ TEST_P(MicroBatchTest, KMicroBatchesEqualOneInFloat64) {
     policy->to(at::kDouble);
     policy->set_requires_grad(true);
     const UpdateStats stats = accumulate_policy_gradient(*policy, b, spec, ref,
-                                                         {.micro_batch_tokens = tokens, .router_aux_loss_alpha = 0.01});
+                                                         {.part_tokens = tokens, .router_aux_loss_alpha = 0.01});
     const at::Tensor gradient = flat_gradient(*policy);
     if (!expected.defined()) {
       expected = gradient;
@@ -272,8 +274,36 @@ TEST_P(MicroBatchTest, KMicroBatchesEqualOneInFloat64) {
   }
 }
 
+// Parts are summed in one order, so neither threads nor tokens in flight change a bit.
+TEST_P(PartsTest, MicroBatchesAndThreadsChangeNoBit) {
+  const auto& [architecture, loss_type] = GetParam();
+  RlConfig c;
+  c.loss_type = loss_type;
+  const LossSpec spec = loss_spec(c);
+  const Batch b =
+      make_batch(toy_groups(6, 4), toy_advantages(6, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
+  at::Tensor expected;
+  for (const auto& [threads, tokens] : {std::pair{1, 10}, {1, 1000}, {2, 20}, {3, 1000}}) {
+    set_kernel_threads(threads);
+    auto policy = Policy::random(small(architecture), 0.2, 3);
+    policy->set_requires_grad(true);
+    std::vector<float> seen;
+    accumulate_policy_gradient(
+        *policy, b, spec, {}, {.micro_batch_tokens = tokens, .part_tokens = 10, .router_aux_loss_alpha = 0.01},
+        [&](std::span<const float> own, int64_t first) {
+          EXPECT_EQ(static_cast<int64_t>(seen.size()), first);
+          seen.insert(seen.end(), own.begin(), own.end());
+        });
+    EXPECT_EQ(static_cast<int64_t>(seen.size()), b.num_loss_tokens());
+    const at::Tensor gradient = flat_gradient(*policy);
+    if (!expected.defined()) expected = gradient;
+    EXPECT_TRUE(at::equal(gradient, expected)) << threads << " threads, " << tokens << " tokens";
+  }
+  set_kernel_threads(1);
+}
+
 // The kernels' float32 gradient of the whole policy against the reference path in float64.
-TEST_P(MicroBatchTest, KernelGradientMatchesReferenceGradient) {
+TEST_P(PartsTest, KernelGradientMatchesReferenceGradient) {
   const auto& [architecture, loss_type] = GetParam();
   RlConfig c;
   c.loss_type = loss_type;
@@ -285,14 +315,14 @@ TEST_P(MicroBatchTest, KernelGradientMatchesReferenceGradient) {
     auto policy = Policy::random(small(architecture), 0.2, 3);
     policy->to(dtype);
     policy->set_requires_grad(true);
-    accumulate_policy_gradient(*policy, b, spec, {}, {.micro_batch_tokens = 50, .router_aux_loss_alpha = 0.01});
+    accumulate_policy_gradient(*policy, b, spec, {}, {.part_tokens = 50, .router_aux_loss_alpha = 0.01});
     gradients.push_back(flat_gradient(*policy).to(at::kDouble));
   }
   const double scale = gradients[1].abs().max().item<double>();
   EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 2e-5 * scale);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MicroBatchTest,
+INSTANTIATE_TEST_SUITE_P(All, PartsTest,
                          ::testing::Combine(::testing::Values(Architecture::kLlama, Architecture::kQwen3,
                                                               Architecture::kDeepseekV3),
                                             ::testing::Values("grpo", "dapo", "dr_grpo", "gspo", "cispo")));
