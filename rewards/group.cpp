@@ -1,5 +1,7 @@
 #include "rewards/group.h"
 
+#include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <stdexcept>
 #include <utility>
@@ -79,6 +81,61 @@ std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout
   auto groups = make_groups(prompts, std::move(rollouts));
   for_each_index(groups.size(), threads, [&](size_t p) { groups[p].rewards = score_group(groups[p], rewards); });
   return groups;
+}
+
+GroupScorer::GroupScorer(const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards, int threads)
+    : prompts_(prompts), rewards_(rewards), groups_(prompts.size()), failures_(prompts.size()), left_(prompts.size()) {
+  for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { work(); });
+}
+
+GroupScorer::~GroupScorer() {
+  const std::lock_guard lock(mutex_);
+  stop_ = true;
+  changed_.notify_all();
+}
+
+void GroupScorer::add(size_t index, std::span<const Rollout> rollouts) {
+  std::vector<Rollout> own(rollouts.begin(), rollouts.end());
+  Group group = take_group(prompts_.at(index), own);
+  const std::lock_guard lock(mutex_);
+  groups_[index] = std::move(group);
+  waiting_.push_back(index);
+  changed_.notify_all();
+}
+
+void GroupScorer::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stop_ || !waiting_.empty() || left_ == 0; });
+    if (stop_ || waiting_.empty()) return;
+    const size_t index = waiting_.front();
+    waiting_.pop_front();
+    lock.unlock();
+    const auto begin = std::chrono::steady_clock::now();
+    std::exception_ptr failure;
+    try {
+      groups_[index].rewards = score_group(groups_[index], rewards_);  // nobody else touches this group now
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    failures_[index] = failure;
+    --left_;
+    changed_.notify_all();
+  }
+}
+
+std::vector<Group> GroupScorer::finish() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return left_ == 0; });
+  }
+  threads_.clear();
+  for (const auto& failure : failures_) {
+    if (failure) std::rethrow_exception(failure);
+  }
+  return std::move(groups_);
 }
 
 }  // namespace hone

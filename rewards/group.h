@@ -1,6 +1,12 @@
 // Group: one prompt, its G rollouts and their G rewards, tied by position and by prompt id, never by text.
 #pragma once
 
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "rewards/reward.h"
@@ -20,5 +26,41 @@ struct Group {
 /// prompts.size() or a prompt id does not match.
 std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout> rollouts,
                          const std::vector<NamedReward>& rewards, int threads = 1);
+
+/// Scores each group on threads of its own while others are still being sampled. The groups do not depend on the order
+/// in which they come, nor on the number of threads.
+class GroupScorer {
+ public:
+  /// Borrows both, which must outlive it.
+  GroupScorer(const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards, int threads);
+  /// Drops what has not been scored yet.
+  ~GroupScorer();
+  GroupScorer(const GroupScorer&) = delete;
+  GroupScorer& operator=(const GroupScorer&) = delete;
+
+  /// The completions of prompts[index], once for each prompt. Thread-safe, returns at once.
+  void add(size_t index, std::span<const Rollout> rollouts);
+
+  /// Waits for all groups, in the order of the prompts. Throws as score() does. Call it once.
+  std::vector<Group> finish();
+
+  /// Seconds that the threads spent scoring, all together; after finish().
+  double seconds() const { return seconds_; }
+
+ private:
+  void work();
+
+  const std::vector<Prompt>& prompts_;
+  const std::vector<NamedReward>& rewards_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<size_t> waiting_;
+  std::vector<Group> groups_;
+  std::vector<std::exception_ptr> failures_;  // one a prompt
+  size_t left_;                               // groups not yet scored
+  double seconds_ = 0;
+  bool stop_ = false;
+  std::vector<std::jthread> threads_;
+};
 
 }  // namespace hone

@@ -10,7 +10,7 @@ namespace hone {
 
 /// Trains `start` on the prompts and leaves stages/NAME/final. Continues from the newest checkpoint. Throws
 /// std::invalid_argument for a recipe that cannot be run, std::runtime_error when nothing can be scored or sampler and
-/// trainer disagree by more than max_logprob_gap.
+/// trainer disagree by a bit (assert_gap).
 Metrics train_rl(const RlConfig& config, const StageContext& stage, Model start, const std::vector<Prompt>& prompts,
                  const std::vector<NamedReward>& rewards);
 

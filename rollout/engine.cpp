@@ -19,6 +19,13 @@ at::Tensor id_tensor(const std::vector<int64_t>& ids) {
   return t;
 }
 
+// Without the end token; an id that a padded vocabulary has and the tokenizer lacks is no text.
+std::string text_of(const Rollout& r, const Tokenizer& tokenizer) {
+  std::vector<int32_t> shown(r.token_ids.begin(), r.token_ids.end() - (r.finish_reason == FinishReason::kEos ? 1 : 0));
+  std::erase_if(shown, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
+  return tokenizer.decode(shown);
+}
+
 // One completion in flight: its place in the cache and how far it is.
 struct Active {
   int64_t rollout;  // index into the result
@@ -28,9 +35,10 @@ struct Active {
 
 class Generation {
  public:
-  Generation(const Policy& policy, std::span<const Prompt> prompts, int64_t first_prompt,
+  Generation(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts, int64_t first_prompt,
              const GenerateOptions& options)
       : policy_(policy),
+        tokenizer_(tokenizer),
         prompts_(prompts),
         first_prompt_(first_prompt),
         options_(options),
@@ -40,7 +48,8 @@ class Generation {
         window_(num_window()),
         cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
         prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
-        rollouts_(static_cast<size_t>(total())) {
+        rollouts_(static_cast<size_t>(total())),
+        running_(prompts.size(), options.samples) {
     for (int64_t i = places_; i-- > 0;) free_.push_back(i);
   }
 
@@ -78,7 +87,7 @@ class Generation {
       prompt_cache_copy(source, a.place, a.length);
       start(a);
       const float* logits = prompt_logits_.const_data_ptr<float>() + source * prompt_logits_.size(1);
-      if (take(a, logits, scratch_)) free_.push_back(a.place);
+      if (take(a, logits, scratch_)) retire(a);
       else active_.push_back(a);
     }
   }
@@ -150,7 +159,12 @@ class Generation {
             take(active_[static_cast<size_t>(i)], logits.const_data_ptr<float>() + i * logits.size(1), scratch);
       }
     });
-    retire(ended);
+    size_t kept = 0;
+    for (size_t i = 0; i < active_.size(); ++i) {
+      if (ended[i]) retire(active_[i]);
+      else active_[kept++] = active_[i];
+    }
+    active_.resize(kept);
   }
 
   // Draws a completion's next token; true when it ends there.
@@ -171,16 +185,20 @@ class Generation {
     return end || static_cast<int64_t>(r.token_ids.size()) >= s.max_new_tokens;
   }
 
-  void retire(const std::vector<char>& ended) {
-    size_t kept = 0;
-    for (size_t i = 0; i < active_.size(); ++i) {
-      if (ended[i]) free_.push_back(active_[i].place);
-      else active_[kept++] = active_[i];
-    }
-    active_.resize(kept);
+  // A completion has ended; the last one of a prompt completes its group.
+  void retire(const Active& a) {
+    free_.push_back(a.place);
+    Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
+    r.text = text_of(r, tokenizer_);
+    const int64_t prompt = a.rollout / options_.samples;
+    if (--running_[static_cast<size_t>(prompt)] > 0 || !options_.on_group) return;
+    options_.on_group(first_prompt_ + prompt,
+                      std::span(rollouts_).subspan(static_cast<size_t>(prompt * options_.samples),
+                                                   static_cast<size_t>(options_.samples)));
   }
 
   const Policy& policy_;
+  const Tokenizer& tokenizer_;
   std::span<const Prompt> prompts_;
   int64_t first_prompt_;  // of all prompts of the call
   const GenerateOptions& options_;
@@ -189,6 +207,7 @@ class Generation {
   KvCache cache_, prompt_cache_;
   at::Tensor prompt_logits_;  // (window, V)
   std::vector<Rollout> rollouts_;
+  std::vector<int64_t> running_;  // (P) completions of a prompt that have not ended
   std::vector<Active> active_;
   std::vector<int64_t> free_;
   std::vector<float> scratch_;
@@ -231,13 +250,6 @@ int64_t prompts_per_stream(const Policy& policy, int64_t prompts, const Generate
   return std::min(prompts, std::max(full, (prompts + parts - 1) / parts));
 }
 
-// Without the end token; an id that a padded vocabulary has and the tokenizer lacks is no text.
-std::string text_of(const Rollout& r, const Tokenizer& tokenizer) {
-  std::vector<int32_t> shown(r.token_ids.begin(), r.token_ids.end() - (r.finish_reason == FinishReason::kEos ? 1 : 0));
-  std::erase_if(shown, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
-  return tokenizer.decode(shown);
-}
-
 }  // namespace
 
 std::vector<int32_t> end_tokens(const ModelConfig& config) {
@@ -259,11 +271,11 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
   kernel_pool().run((count + step - 1) / step, [&](int64_t i) {
     const int64_t first = i * step, size = std::min(step, count - first);
     std::vector<Rollout> part =
-        Generation(policy, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first, options)
+        Generation(policy, tokenizer, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first,
+                   options)
             .run();
     std::move(part.begin(), part.end(), rollouts.begin() + first * options.samples);
   });
-  for (Rollout& r : rollouts) r.text = text_of(r, tokenizer);
   return rollouts;
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct GenerateOptions {
   DrawKey key;
   std::vector<int64_t> slots;  ///< (P) the prompts' places in the random key; empty: 0, 1, 2 ..
   int64_t policy_version = 0;
+  /// Called as soon as all completions of a prompt are there, from any thread, one prompt at a time a thread.
+  std::function<void(int64_t prompt, std::span<const Rollout> completions)> on_group;
   int64_t max_batch = 32;  ///< completions in flight in a stream; more than fit the caches cost more than they give
 };
 

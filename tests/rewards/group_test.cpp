@@ -90,6 +90,48 @@ TEST(Score, RefusesRolloutsThatDoNotBelong) {
   EXPECT_TRUE(score({}, {}, {}).empty());
 }
 
+TEST(GroupScorer, GivesWhatScoreGivesWhateverTheOrder) {
+  const auto prompts = make_prompts(30);
+  const auto rollouts = make_rollouts(prompts, 2);
+  const std::vector<NamedReward> rewards{{"place", 1.0, by_place}};
+  const auto expected = score(prompts, rollouts, rewards);
+  for (const int threads : {1, 3}) {
+    GroupScorer scorer(prompts, rewards, threads);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const size_t p = (i * 7) % prompts.size();
+      scorer.add(p, std::span(rollouts).subspan(2 * p, 2));
+    }
+    const auto groups = scorer.finish();
+    ASSERT_EQ(groups.size(), prompts.size());
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      EXPECT_EQ(groups[p].prompt.id, expected[p].prompt.id);
+      EXPECT_EQ(groups[p].rollouts[1].sample, 1);
+      EXPECT_EQ(groups[p].rewards[1].total, expected[p].rewards[1].total);
+    }
+  }
+}
+
+TEST(GroupScorer, ThrowsTheFirstFailureAndCanBeDroppedUnfinished) {
+  const auto prompts = make_prompts(6);
+  const auto rollouts = make_rollouts(prompts, 1);
+  const RewardFn fails = [](const Prompt& prompt, std::span<const Rollout> of) {
+    if (prompt.id >= 102) throw std::runtime_error("column 'x' is bad");
+    return always_one(prompt, of);
+  };
+  const std::vector<NamedReward> rewards{{"bad", 1.0, fails}};
+  GroupScorer scorer(prompts, rewards, 2);
+  for (size_t p = 6; p-- > 0;) scorer.add(p, std::span(rollouts).subspan(p, 1));
+  try {
+    scorer.finish();
+    ADD_FAILURE() << "no exception";
+  } catch (const std::runtime_error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("prompt 102, reward 'bad'"));
+  }
+  GroupScorer dropped(prompts, rewards, 2);
+  dropped.add(0, std::span(rollouts).subspan(0, 1));
+  EXPECT_THROW(dropped.add(1, std::span(rollouts).subspan(0, 1)), std::invalid_argument);
+}
+
 TEST(Score, WorkersExceptionReachesTheCallerWithPromptAndReward) {
   const auto prompts = make_prompts(20);
   const RewardFn fails = [](const Prompt& prompt, std::span<const Rollout> rollouts) {

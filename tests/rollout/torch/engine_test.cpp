@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <map>
+#include <mutex>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -91,6 +92,22 @@ TEST_P(EngineTest, BatchSizeAndThreadsChangeNothing) {
     }
   }
   set_kernel_threads(1);
+}
+
+TEST_P(EngineTest, HandsOverEachGroupOnceWhenItIsComplete) {
+  const auto all = prompts(9);
+  set_kernel_threads(2);
+  GenerateOptions o = options(4, 8);
+  std::mutex mutex;
+  std::map<int64_t, std::vector<Rollout>> seen;
+  o.on_group = [&](int64_t prompt, std::span<const Rollout> group) {
+    const std::lock_guard lock(mutex);
+    EXPECT_TRUE(seen.emplace(prompt, std::vector(group.begin(), group.end())).second);
+  };
+  const auto got = generate(*policy_, tokenizer_, all, o);
+  set_kernel_threads(1);
+  ASSERT_EQ(seen.size(), all.size());
+  for (size_t i = 0; i < got.size(); ++i) expect_equal(seen[static_cast<int64_t>(i / 4)].at(i % 4), got[i]);
 }
 
 TEST_P(EngineTest, SamplesAndStepsDiffer) {
