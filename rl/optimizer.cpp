@@ -25,23 +25,36 @@ int64_t num_slices(const at::Tensor& w) { return w.dim() == 3 ? w.size(0) : 1; }
 
 std::string state_name(const Parameter& p, const char* what) { return p.names[0] + "#" + what; }
 
+// c (r, r) = a b, known to be symmetric: the panels of its upper triangle, mirrored.
+void symmetric_product(cpu::Gemm g) {
+  const int64_t r = g.m;
+  std::vector<cpu::Gemm> panels;
+  for (int64_t j = 0; j < r; j += cpu::kPanel) {
+    cpu::Gemm panel = g;
+    panel.b += j * g.b_col;
+    panel.c += j;
+    panel.n = std::min(cpu::kPanel, r - j);
+    panel.m = j + panel.n;
+    panels.push_back(panel);
+  }
+  cpu::gemm(panels);
+  for (int64_t i = 1; i < r; ++i) {
+    for (int64_t j = 0; j < i; ++j) g.c[i * r + j] = g.c[j * r + i];
+  }
+}
+
 // x -> a x + (b A + c A A) x with A = x x^T; rows r <= columns c.
 void newton_schulz(float* x, int64_t r, int64_t c) {
-  std::vector<float> gram(static_cast<size_t>(r * r)), poly(gram.size()), next(static_cast<size_t>(r * c));
-  auto product = [](cpu::Gemm g) { cpu::gemm({&g, 1}); };
+  AlignedFloats gram(static_cast<size_t>(r * r)), poly(gram.size()), next(static_cast<size_t>(r * c));
   for (int step = 0; step < 5; ++step) {
-    product({.a = x, .a_row = c, .b = x, .b_row = 1, .b_col = c, .c = gram.data(), .c_row = r, .m = r, .n = r, .k = c});
-    product({.a = gram.data(),
-             .a_row = r,
-             .b = gram.data(),
-             .b_row = r,
-             .c = poly.data(),
-             .c_row = r,
-             .m = r,
-             .n = r,
-             .k = r});
+    symmetric_product(
+        {.a = x, .a_row = c, .b = x, .b_row = 1, .b_col = c, .c = gram.data(), .c_row = r, .m = r, .k = c});
+    symmetric_product(
+        {.a = gram.data(), .a_row = r, .b = gram.data(), .b_row = r, .c = poly.data(), .c_row = r, .m = r, .k = r});
     for (size_t i = 0; i < gram.size(); ++i) poly[i] = -4.7750f * gram[i] + 2.0315f * poly[i];
-    product({.a = poly.data(), .a_row = r, .b = x, .b_row = c, .c = next.data(), .c_row = c, .m = r, .n = c, .k = r});
+    const cpu::Gemm product{
+        .a = poly.data(), .a_row = r, .b = x, .b_row = c, .c = next.data(), .c_row = c, .m = r, .n = c, .k = r};
+    cpu::gemm({&product, 1});
     for (size_t i = 0; i < next.size(); ++i) x[i] = 3.4445f * x[i] + next[i];
   }
 }
@@ -69,7 +82,7 @@ double sum_of_squares(const float* x, int64_t n) {
 
 void orthogonalise(float* matrix, int64_t rows, int64_t columns) {
   const bool tall = rows > columns;
-  std::vector<float> x(matrix, matrix + rows * columns);
+  AlignedFloats x(matrix, matrix + rows * columns);
   if (tall) transpose(matrix, rows, columns, x.data());
   const auto inverse = static_cast<float>(1 / (std::sqrt(sum_of_squares(x.data(), rows * columns)) + 1e-7));
   for (float& v : x) v *= inverse;

@@ -106,9 +106,13 @@ void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
   split((n + kPanel - 1) / kPanel, std::max<int64_t>(1, kElements / (k * kPanel)), [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
       float* out = packed + panel * kPanel * k;
-      for (int64_t j = 0; j < kPanel; ++j) {
+      for (int64_t j = 0; j < kPanel; j += 16) {
         const int64_t row = panel * kPanel + j;
-        for (int64_t p = 0; p < k; ++p) out[p * kPanel + j] = row < n ? w[row * k + p] : 0.f;
+        if (row + 16 <= n) isa().turn(w + row * k, k, k, out + j, kPanel);
+        else
+          for (int64_t p = 0; p < k; ++p) {
+            for (int64_t i = 0; i < 16; ++i) out[p * kPanel + j + i] = row + i < n ? w[(row + i) * k + p] : 0.f;
+          }
       }
     }
   });
@@ -204,7 +208,7 @@ void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, 
         float* place = place_of(span, span.position + i, width, blocks);
         const float* row = x + (span.row + i) * x_row;
         if ((span.position + i) % kBlock == 0 && i + kBlock <= span.count) {
-          isa().turn_block(row, x_row, width, place);
+          isa().turn(row, x_row, width, place, kBlock);
           i += kBlock;
         } else {
           for (int64_t j = 0; j < width; ++j) place[j * kBlock] = row[j];

@@ -19,8 +19,8 @@ struct Isa {
   void (*add)(const float* a, const float* b, float* y, int64_t n);
   void (*rope)(const Rope& r, const float* x, float* y, const int32_t* positions, int64_t n, int64_t heads,
                int64_t head_dim, float sign);
-  /// 16 rows of `width` -> (width, 16).
-  void (*turn_block)(const float* x, int64_t x_row, int64_t width, float* block);
+  /// 16 rows of `width` -> out[j][16], `out_row` floats from one j to the next.
+  void (*turn)(const float* x, int64_t x_row, int64_t width, float* out, int64_t out_row);
   RowStats (*row_stats)(const float* z, int64_t v, float inv_temperature, int32_t forbidden);
   void (*exp_row)(const float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden, float* e);
   void (*logprob_backward_row)(float* z, int64_t v, const RowStats& s, float inv_temperature, int32_t forbidden,
