@@ -14,7 +14,9 @@
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include "cli/convert.h"
 #include "cli/input.h"
+#include "cli/sandbox.h"
 #include "cli/verbs.h"
 #include "models/kernels/thread_pool.h"
 #include "rl/suggest.h"
@@ -58,6 +60,10 @@ class CommandLine {
     add_generate();
     add_logprobs();
     add_tokenize();
+    add_chat_template();
+    add_import();
+    add_export();
+    add_sandbox();
     add_inspect();
     add_report();
     add_score();
@@ -192,6 +198,45 @@ class CommandLine {
     verb.example("echo '{\"text\": \"7 3 12:33\\n\"}' | hone tokenize --model runs/r1_zero_countdown/stages/rl");
   }
 
+  void add_chat_template() {
+    const auto verb = add("chat-template", "JSONL {\"messages\"} on standard input to the {\"text\"} a model reads",
+                          chat_template);
+    verb.model();
+    verb.example(
+        "echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"add_generation_prompt\": true}' \\\n"
+        "      | hone chat-template --model DIR");
+  }
+
+  void add_import() {
+    const auto verb = add("import", "a GGUF file as a Hugging Face folder", import_model);
+    auto& a = *verb.args;
+    verb.app->add_option("--gguf", a.gguf, "GGUF file")->required();
+    verb.app->add_option("--out", a.out, "the folder to make; it must not exist or be empty")->required();
+    verb.app->add_option("--dtype", a.dtype, "float32 (default), bfloat16 or float16")
+        ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+    verb.example("hone import --gguf SmolLM2-135M-Instruct.Q4_1.gguf --out models/smollm2");
+  }
+
+  void add_export() {
+    const auto verb = add("export", "a model folder as a GGUF file, or as a folder of another dtype", export_model);
+    auto& a = *verb.args;
+    verb.model();
+    verb.app->add_option("--out", a.out, "file (gguf) or folder (hf) to make")->required();
+    verb.app->add_option("--format", a.format, "gguf (default) or hf")->check(CLI::IsMember({"gguf", "hf"}));
+    verb.app->add_option("--type", a.type, "f32, f16, bf16; gguf also q8_0, q4_0, q4_k_m (default: f16, hf f32)");
+    verb.example("hone export --model models/smollm2 --format gguf --type q8_0 --out smollm2.gguf");
+  }
+
+  void add_sandbox() {
+    const auto verb = add("sandbox", "run untrusted programs in jails: rows in, verdicts out", sandbox_verb);
+    auto& a = *verb.args;
+    verb.app->add_option("--cases", a.cases, "JSONL rows {\"id\", \"program\", ..}; -: standard input (default)");
+    verb.app->add_option("--jobs", a.jobs, "programs at the same time (default: one a core)")->check(kAtLeastOne);
+    verb.app->add_flag("--capabilities", a.capabilities, "print every isolation layer, whether it works here and why");
+    verb.app->add_option("--require", a.require, "layers without which nothing runs")->delimiter(',');
+    verb.example("echo '{\"id\": 1, \"program\": \"print(6*7)\"}' | hone sandbox");
+  }
+
   void add_inspect() {
     const auto verb = add("inspect", "look into a run or a model", inspect);
     auto& a = *verb.args;
@@ -221,6 +266,7 @@ class CommandLine {
     verb.app->add_option("--reward", a.reward, "name of the reward")->required();
     verb.app->add_option("--cases", a.cases,
                          "JSONL rows {\"id\", \"completion\", ..columns}; -: standard input (default)");
+    verb.app->add_flag("--explain", a.explain, "math: say what was extracted and how it compared");
     verb.threads();
     verb.example(
         "echo '{\"id\": 1, \"completion\": \"<think></think><answer>7*3+12</answer>\", \"numbers\": [7, 3, 12], "

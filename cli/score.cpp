@@ -12,7 +12,8 @@
 namespace hone {
 
 int score(const ScoreArgs& args) {
-  const RewardFn reward = make_reward(args.reward);
+  const char* separator = args.reward.find(':') == std::string::npos ? ":" : ",";
+  const RewardFn reward = make_reward(args.explain ? args.reward + separator + "explain=true" : args.reward);
   const bool is_stdin = args.cases == "-";
   std::ifstream file;
   if (!is_stdin) file.open(args.cases);

@@ -69,6 +69,11 @@ struct TokenizeArgs {
 };
 int tokenize(const TokenizeArgs& args);
 
+struct ChatTemplateArgs {
+  std::string model;
+};
+int chat_template(const ChatTemplateArgs& args);
+
 struct InspectArgs {
   std::string path;  ///< a run directory or a model folder
   std::optional<std::string> sql;
@@ -86,6 +91,7 @@ int report(const ReportArgs& args);
 struct ScoreArgs {
   std::string reward;
   std::string cases = "-";  ///< "-": standard input
+  bool explain = false;     ///< math: what was extracted from both sides and how it compared
   int threads = 0;
 };
 int score(const ScoreArgs& args);

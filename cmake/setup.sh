@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(g++ cmake ninja-build ccache python3 python3-venv pkg-config nlohmann-json3-dev libcli11-dev libyaml-cpp-dev
-  libfmt-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev)
+  libfmt-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev libgmp-dev libmpfr-dev libflint-dev
+  libflint-arb-dev libseccomp-dev libboost1.81-dev)
 
 say() { echo "hone set-up: $*"; }
 fail() { say "$*" >&2; exit 1; }

@@ -32,7 +32,8 @@ struct Family {
 constexpr Family kFamilies[] = {{Architecture::kDeepseekV3, "deepseek_v3", "DeepseekV3ForCausalLM"},
                                 {Architecture::kLlama, "llama", "LlamaForCausalLM"},
                                 {Architecture::kQwen2, "qwen2", "Qwen2ForCausalLM"},
-                                {Architecture::kQwen3, "qwen3", "Qwen3ForCausalLM"}};
+                                {Architecture::kQwen3, "qwen3", "Qwen3ForCausalLM"},
+                                {Architecture::kQwen3Moe, "qwen3_moe", "Qwen3MoeForCausalLM"}};
 
 const Family& family_of(Architecture architecture) {
   return *std::find_if(std::begin(kFamilies), std::end(kFamilies),
@@ -162,9 +163,14 @@ ModelConfig family_defaults(Architecture architecture, Source source) {
   ModelConfig config;
   config.architecture = architecture;
   config.qkv_bias = architecture == Architecture::kQwen2;
-  config.qk_norm = architecture == Architecture::kQwen3;
-  const bool qwen = architecture == Architecture::kQwen2 || architecture == Architecture::kQwen3;
+  config.qk_norm = architecture == Architecture::kQwen3 || architecture == Architecture::kQwen3Moe;
+  const bool qwen = architecture == Architecture::kQwen2 || config.qk_norm;
   config.max_position_embeddings = qwen ? 32768 : architecture == Architecture::kLlama ? 2048 : 4096;
+  if (architecture == Architecture::kQwen3Moe) {
+    config.scoring_func = "softmax";
+    config.topk_method = "greedy";
+    config.norm_topk_prob = false;
+  }
   if (source == Source::kRecipe) return config;
   if (architecture == Architecture::kQwen3) config.head_dim = 128;
   if (architecture == Architecture::kLlama) {
@@ -318,7 +324,9 @@ void read_common(Fields& fields, ModelConfig& config, Source source) {
 void refuse_sliding_window(Fields& fields, const ModelConfig& config) {
   const bool asked = fields.boolean("use_sliding_window", false);
   const bool has_window = !fields.names("sliding_window") || fields.get("sliding_window");
-  const int64_t full_layers = fields.integer("max_window_layers", 28, 0);
+  // the first layers have none, but Qwen3-MoE has no such key
+  const int64_t full_layers =
+      config.architecture == Architecture::kQwen3Moe ? 0 : fields.integer("max_window_layers", 28, 0);
   if (const json* types = fields.get("layer_types")) {
     for (const json& type : *types) {
       if (type != "full_attention") {
@@ -344,6 +352,29 @@ void read_dense(Fields& fields, ModelConfig& config) {
   if (config.architecture == Architecture::kLlama) config.mlp_bias = fields.boolean("mlp_bias", false);
   if (config.architecture != Architecture::kQwen2) config.attention_bias = fields.boolean("attention_bias", false);
   if (config.architecture != Architecture::kLlama) refuse_sliding_window(fields, config);
+}
+
+std::vector<int64_t> read_layer_list(Fields& fields, const std::string& key, int64_t num_layers) {
+  std::vector<int64_t> layers;
+  const json* value = fields.get(key);
+  for (const json& layer : value ? *value : json::array()) {
+    if (!value->is_array() || !layer.is_number_integer() || layer < 0 || layer >= num_layers) {
+      fields.refuse(key, fmt::format("found {}, a list of layers from 0 to {} belongs there", Fields::shown(*value),
+                                     num_layers - 1));
+    }
+    layers.push_back(layer.get<int64_t>());
+  }
+  return layers;
+}
+
+void read_qwen_experts(Fields& fields, ModelConfig& config) {
+  config.moe_intermediate_size = fields.required_integer("moe_intermediate_size");
+  const bool renamed = fields.get("num_local_experts");  // how transformers 5 saves it
+  config.n_routed_experts = fields.required_integer(renamed ? "num_local_experts" : "num_experts");
+  config.num_experts_per_tok = fields.required_integer("num_experts_per_tok", 1, config.n_routed_experts);
+  config.norm_topk_prob = fields.boolean("norm_topk_prob", false);
+  config.decoder_sparse_step = fields.integer("decoder_sparse_step", 1);
+  config.mlp_only_layers = read_layer_list(fields, "mlp_only_layers", config.num_hidden_layers);
 }
 
 void read_experts(Fields& fields, ModelConfig& config) {
@@ -372,6 +403,20 @@ void read_deepseek(Fields& fields, ModelConfig& config) {
   config.rope_interleave = fields.boolean("rope_interleave", true);
   config.num_nextn_predict_layers = fields.integer("num_nextn_predict_layers", 0, 0, 64);
   read_experts(fields, config);
+}
+
+/// FP8 with block scales is what ModelWeights reads (weights.h).
+void refuse_other_quantization(Fields& fields) {
+  const json* map = fields.get("quantization_config");
+  if (!map) return;
+  Fields how(*map, fields.place("quantization_config"));
+  how.one_of("quant_method", "", {"fp8"});
+  how.one_of("fmt", "e4m3", {"e4m3"});
+  const json* block = how.get("weight_block_size");
+  if (!block || *block != json::array({128, 128})) {
+    how.refuse("weight_block_size", fmt::format("found {}; weights with a scale for each block of [128, 128] are read",
+                                                block ? Fields::shown(*block) : "none"));
+  }
 }
 
 void check_attention(const Fields& fields, const ModelConfig& config) {
@@ -436,7 +481,8 @@ ModelConfig parse(const json& object, const std::string& origin, Source source) 
   const bool deepseek = config.architecture == Architecture::kDeepseekV3;
   read_common(fields, config, source);
   deepseek ? read_deepseek(fields, config) : read_dense(fields, config);
-  if (source == Source::kRecipe) fields.refuse_unknown();
+  if (config.architecture == Architecture::kQwen3Moe) read_qwen_experts(fields, config);
+  source == Source::kRecipe ? fields.refuse_unknown() : refuse_other_quantization(fields);
   check_attention(fields, config);
   if (deepseek) check_experts(fields, config);
   check_token_ids(fields, config);
@@ -495,6 +541,15 @@ void write_dense(const ModelConfig& config, json& out) {
   if (config.architecture != Architecture::kLlama) out["use_sliding_window"] = false;
 }
 
+void write_qwen_experts(const ModelConfig& config, json& out) {
+  out["moe_intermediate_size"] = config.moe_intermediate_size;
+  out["num_experts"] = config.n_routed_experts;
+  out["num_experts_per_tok"] = config.num_experts_per_tok;
+  out["norm_topk_prob"] = config.norm_topk_prob;
+  out["decoder_sparse_step"] = config.decoder_sparse_step;
+  out["mlp_only_layers"] = config.mlp_only_layers;
+}
+
 void write_deepseek(const ModelConfig& config, json& out) {
   out["attention_bias"] = config.attention_bias;
   out["q_lora_rank"] = or_null(config.q_lora_rank);
@@ -532,7 +587,9 @@ json load_json(const std::filesystem::path& path) {
 std::string_view model_type(Architecture architecture) { return family_of(architecture).model_type; }
 
 bool ModelConfig::is_moe_layer(int64_t i) const {
-  return architecture == Architecture::kDeepseekV3 && i >= first_k_dense_replace && i % moe_layer_freq == 0;
+  if (architecture == Architecture::kDeepseekV3) return i >= first_k_dense_replace && i % moe_layer_freq == 0;
+  const bool dense = std::find(mlp_only_layers.begin(), mlp_only_layers.end(), i) != mlp_only_layers.end();
+  return architecture == Architecture::kQwen3Moe && (i + 1) % decoder_sparse_step == 0 && !dense;
 }
 
 ModelConfig parse_model_config(const json& config, const std::string& origin) {
@@ -564,6 +621,7 @@ json to_json(const ModelConfig& config) {
               {"torch_dtype", config.dtype}};
   write_rope(config, out);
   config.architecture == Architecture::kDeepseekV3 ? write_deepseek(config, out) : write_dense(config, out);
+  if (config.architecture == Architecture::kQwen3Moe) write_qwen_experts(config, out);
   return out;
 }
 

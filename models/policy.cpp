@@ -28,8 +28,10 @@ std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, Para
     case Architecture::kQwen2:
     case Architecture::kQwen3:
       return make_llama_block(config, layer, parameters);
+    case Architecture::kQwen3Moe:
+      break;
   }
-  throw std::invalid_argument("unknown architecture");
+  throw std::invalid_argument(fmt::format("models of type {} cannot be built yet", model_type(config.architecture)));
 }
 
 std::string slice_name(std::string pattern, int64_t e) {

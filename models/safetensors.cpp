@@ -1,15 +1,10 @@
 #include "models/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -183,38 +178,12 @@ ByteCount byte_count(std::string_view dtype, std::span<const int64_t> shape) {
   return {total / 8, ""};
 }
 
-/// The whole file, read-only; unmapped with the last copy of the pointer.
-struct Mapping {
-  std::shared_ptr<const std::byte> data;
-  uint64_t size = 0;
-};
-
-Mapping map_file(const fs::path& path) {
-  const auto fail = [&] {
-    throw std::runtime_error(
-        fmt::format("cannot read {}: {}; check the path and the permissions", path.string(), std::strerror(errno)));
-  };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail();
-  const std::shared_ptr<void> closer(nullptr, [fd](void*) { ::close(fd); });
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) fail();
-  if (!S_ISREG(status.st_mode))
-    throw std::runtime_error(fmt::format("cannot read {}: it is not a file", path.string()));
-  const auto size = static_cast<size_t>(status.st_size);
-  if (size < 8) {
-    throw std::runtime_error(
-        fmt::format("{}: {} bytes are too few for a safetensors file; {}", path.string(), size, kAgain));
-  }
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (data == MAP_FAILED) fail();
-  return {
-      {static_cast<const std::byte*>(data), [size](const std::byte* p) { ::munmap(const_cast<std::byte*>(p), size); }},
-      size};
-}
-
 /// The header's JSON text, its length checked against the limit and the file.
-std::string_view header_text(const Mapping& file, const fs::path& path) {
+std::string_view header_text(const MappedFile& file, const fs::path& path) {
+  if (file.size < 8) {
+    throw std::runtime_error(
+        fmt::format("{}: {} bytes are too few for a safetensors file; {}", path.string(), file.size, kAgain));
+  }
   uint64_t length = 0;
   std::memcpy(&length, file.data.get(), 8);
   if (length > kMaxHeaderBytes) {
@@ -256,9 +225,12 @@ TensorInfo place_entry(const Entry& entry, const std::byte* data, uint64_t data_
   return {entry.name, entry.dtype, entry.shape, data + begin, static_cast<size_t>(end - begin)};
 }
 
-void check_writable(std::span<const TensorInfo> tensors, const fs::path& path) {
+/// Checks what is to be written and returns the size of each tensor.
+template <class Tensor>
+std::vector<uint64_t> checked_sizes(std::span<const Tensor> tensors, const fs::path& path) {
   std::set<std::string_view> names;
-  for (const TensorInfo& tensor : tensors) {
+  std::vector<uint64_t> sizes;
+  for (const Tensor& tensor : tensors) {
     const auto refuse = [&](const std::string& what) {
       throw std::invalid_argument(
           fmt::format("cannot write {}: tensor {}: {}", path.string(), in_quotes(tensor.name), what));
@@ -269,22 +241,36 @@ void check_writable(std::span<const TensorInfo> tensors, const fs::path& path) {
     if (tensor.shape.size() > kMaxRank) refuse(fmt::format("more than {} dimensions", kMaxRank));
     const ByteCount expected = byte_count(tensor.dtype, tensor.shape);
     if (!expected.error.empty()) refuse(expected.error);
-    if (expected.bytes != tensor.num_bytes) {
+    sizes.push_back(expected.bytes);
+  }
+  return sizes;
+}
+
+void check_data(std::span<const TensorInfo> tensors, std::span<const uint64_t> sizes, const fs::path& path) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorInfo& tensor = tensors[i];
+    const auto refuse = [&](const std::string& what) {
+      throw std::invalid_argument(
+          fmt::format("cannot write {}: tensor {}: {}", path.string(), in_quotes(tensor.name), what));
+    };
+    if (sizes[i] != tensor.num_bytes) {
       refuse(fmt::format("{} of shape [{}] takes {} bytes, {} were given", tensor.dtype, fmt::join(tensor.shape, ", "),
-                         expected.bytes, tensor.num_bytes));
+                         sizes[i], tensor.num_bytes));
     }
     if (tensor.data == nullptr && tensor.num_bytes > 0) refuse("it has no data");
   }
 }
 
 /// Length and JSON, padded with spaces so that the data begin on a multiple of 8.
-std::string make_header(std::span<const TensorInfo> tensors, const std::map<std::string, std::string>& metadata,
+template <class Tensor>
+std::string make_header(std::span<const Tensor> tensors, std::span<const uint64_t> sizes, const Metadata& metadata,
                         const fs::path& path) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const TensorInfo& tensor : tensors) {
-    const uint64_t end = offset + tensor.num_bytes;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& tensor = tensors[i];
+    const uint64_t end = offset + sizes[i];
     header.push_back(
         {tensor.name, {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}}});
     offset = end;
@@ -318,20 +304,33 @@ void check_shard_name(const std::string& name, const fs::path& index) {
   }
 }
 
-std::set<std::string> shard_names(const fs::path& index) {
-  const json parsed = json::parse(read_file(index), nullptr, /*allow_exceptions=*/false);
-  if (!parsed.is_object()) refuse_index(index, "it is not a JSON object");
-  const auto map = parsed.find("weight_map");
-  if (map == parsed.end() || !map->is_object() || map->empty()) {
-    refuse_index(index, "weight_map is missing, empty or not an object");
+/// Cuts the tensors, in their order, into runs of at most `limit` bytes and of one tensor at least.
+std::vector<std::span<const TensorSource>> shards_of(std::span<const TensorSource> tensors, uint64_t limit) {
+  std::vector<std::span<const TensorSource>> shards;
+  size_t first = 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const uint64_t more = byte_count(tensors[i].dtype, tensors[i].shape).bytes;
+    if (i > first && bytes + more > limit) {
+      shards.push_back(tensors.subspan(first, i - first));
+      first = i;
+      bytes = 0;
+    }
+    bytes += more;
   }
-  std::set<std::string> names;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) refuse_index(index, "weight_map: " + in_quotes(tensor) + " has no file name");
-    check_shard_name(file.get_ref<const std::string&>(), index);
-    names.insert(file.get<std::string>());
-  }
-  return names;
+  shards.push_back(tensors.subspan(first));
+  return shards;
+}
+
+/// Hands the bytes of a source on and counts them.
+void write_source(const TensorSource& tensor, uint64_t expected, const ByteSink& sink) {
+  uint64_t written = 0;
+  tensor.produce([&](std::string_view bytes) {
+    written += bytes.size();
+    if (written > expected) throw std::logic_error("tensor " + tensor.name + ": more bytes than its shape holds");
+    sink(bytes);
+  });
+  if (written != expected) throw std::logic_error("tensor " + tensor.name + ": fewer bytes than its shape holds");
 }
 
 }  // namespace
@@ -348,8 +347,9 @@ std::optional<int> dtype_bits(std::string_view dtype) {
   return std::nullopt;
 }
 
-SafetensorsFile SafetensorsFile::open(const fs::path& path) {
-  const Mapping file = map_file(path);
+SafetensorsFile SafetensorsFile::open(const fs::path& path) { return parse(map_file(path), path); }
+
+SafetensorsFile SafetensorsFile::parse(MappedFile file, const fs::path& path) {
   const std::string_view text = header_text(file, path);
   HeaderHandler header(path.string());
   json::sax_parse(text, &header);
@@ -358,9 +358,9 @@ SafetensorsFile SafetensorsFile::open(const fs::path& path) {
 
   SafetensorsFile result;
   result.path_ = path;
-  result.mapping_ = file.data;
+  result.mapping_ = std::move(file.data);
   result.metadata_ = std::move(header.metadata);
-  const std::byte* data = file.data.get() + 8 + text.size();
+  const std::byte* data = result.mapping_.get() + 8 + text.size();
   const uint64_t data_size = file.size - 8 - text.size();
   uint64_t next = 0;
   for (const Entry& entry : header.entries) {
@@ -379,16 +379,57 @@ const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
-void write_safetensors(const fs::path& path, std::span<const TensorInfo> tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  check_writable(tensors, path);
-  const std::string header = make_header(tensors, metadata, path);
+void write_safetensors(const fs::path& path, std::span<const TensorInfo> tensors, const Metadata& metadata) {
+  const std::vector<uint64_t> sizes = checked_sizes(tensors, path);
+  check_data(tensors, sizes, path);
+  const std::string header = make_header(tensors, sizes, metadata, path);
   write_file_atomic(path, [&](const ByteSink& sink) {
     sink(header);
     for (const TensorInfo& tensor : tensors) {
       sink({reinterpret_cast<const char*>(tensor.data), tensor.num_bytes});
     }
   });
+}
+
+void write_safetensors(const fs::path& path, std::span<const TensorSource> tensors, const Metadata& metadata) {
+  const std::vector<uint64_t> sizes = checked_sizes(tensors, path);
+  const std::string header = make_header(tensors, sizes, metadata, path);
+  write_file_atomic(path, [&](const ByteSink& sink) {
+    sink(header);
+    for (size_t i = 0; i < tensors.size(); ++i) write_source(tensors[i], sizes[i], sink);
+  });
+}
+
+void write_model_safetensors(const fs::path& model_dir, std::span<const TensorSource> tensors,
+                             uint64_t max_shard_bytes) {
+  const std::vector<uint64_t> sizes = checked_sizes(tensors, model_dir);
+  const auto shards = shards_of(tensors, max_shard_bytes);
+  if (shards.size() == 1) return write_safetensors(model_dir / "model.safetensors", tensors);
+  json weight_map = json::object();
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", s + 1, shards.size());
+    write_safetensors(model_dir / name, shards[s]);
+    for (const TensorSource& tensor : shards[s]) weight_map[tensor.name] = name;
+  }
+  const json index = {{"metadata", {{"total_size", std::accumulate(sizes.begin(), sizes.end(), uint64_t{0})}}},
+                      {"weight_map", std::move(weight_map)}};
+  write_file_atomic(model_dir / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+std::map<std::string, std::string> safetensors_weight_map(const fs::path& index) {
+  const json parsed = json::parse(read_file(index), nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_object()) refuse_index(index, "it is not a JSON object");
+  const auto map = parsed.find("weight_map");
+  if (map == parsed.end() || !map->is_object() || map->empty()) {
+    refuse_index(index, "weight_map is missing, empty or not an object");
+  }
+  std::map<std::string, std::string> result;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string()) refuse_index(index, "weight_map: " + in_quotes(tensor) + " has no file name");
+    check_shard_name(file.get_ref<const std::string&>(), index);
+    result[tensor] = file.get<std::string>();
+  }
+  return result;
 }
 
 std::vector<fs::path> safetensors_files(const fs::path& model_dir) {
@@ -400,9 +441,11 @@ std::vector<fs::path> safetensors_files(const fs::path& model_dir) {
                     "name a model folder whose weights are stored as safetensors",
                     model_dir.string()));
   }
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : safetensors_weight_map(index)) names.insert(file);
   std::vector<fs::path> files;
   std::vector<std::string> missing;
-  for (const std::string& name : shard_names(index)) {
+  for (const std::string& name : names) {
     files.push_back(model_dir / name);
     if (!fs::exists(files.back())) missing.push_back(name);
   }

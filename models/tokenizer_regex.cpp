@@ -1,9 +1,13 @@
 #include "models/tokenizer_regex.h"
 
+#include <algorithm>
 #include <cctype>
 #include <stdexcept>
 
 #include <fmt/format.h>
+
+#include "models/text/unicode.h"
+#include "models/tokenizer_young_characters.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -15,11 +19,14 @@ constexpr std::string_view kSpace = R"(\x09-\x0d\x20\x85\p{Z})";
 // its complement, for use inside a class: every other category, and the controls that are no white space
 constexpr std::string_view kNoSpace =
     R"(\p{L}\p{M}\p{N}\p{P}\p{S}\p{Cf}\p{Co}\p{Cn}\p{Cs}\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f)";
+constexpr uint32_t kHeapLimitKiB = 512 << 10;  // of the interpreter, which steps in where the JIT's stack ends
+constexpr size_t kMaxPatternBytes = 16 << 10;  // the longest in use has about 600
 // \w \b: the engines disagree on marks; \h: hexadecimal digit there, blank here; \R \X \K \G \Q: not measured
 constexpr std::string_view kRefusedEscapes = "wWbBhHRXKGQEkgNOy";
 
 [[noreturn]] void refuse(std::string_view pattern, size_t position, const std::string& what) {
-  throw std::invalid_argument(fmt::format("regular expression {} at byte {}: {}", pattern, position, what));
+  throw std::invalid_argument(
+      fmt::format("regular expression {} at byte {}: {}", text::excerpt(pattern), position, what));
 }
 
 /// One pass over a pattern that knows whether it is inside a character class.
@@ -51,11 +58,23 @@ class Rewriter {
     if (kRefusedEscapes.find(c) != std::string_view::npos) {
       refuse(pattern_, at_, fmt::format("\\{} is not supported, as its meaning differs between engines", c));
     }
-    const bool braced = (c == 'p' || c == 'P' || c == 'x') && pattern_.substr(at_ + 2).starts_with('{');
+    if (c == 'p' || c == 'P') return property();
+    const bool braced = c == 'x' && pattern_.substr(at_ + 2).starts_with('{');
     if (c != 's' && c != 'S') return copy(braced ? braces_end(at_ + 2) - at_ : 2);
     const std::string_view set = c == 's' ? kSpace : kNoSpace;
     out_ += in_class_ ? std::string(set) : fmt::format("[{}]", set);
     at_ += 2;
+  }
+  /// A script's name means the script itself; PCRE2 would add its extensions.
+  void property() {
+    if (!pattern_.substr(at_ + 2).starts_with('{')) refuse(pattern_, at_, "a property's name belongs in braces");
+    const size_t end = braces_end(at_ + 2);
+    std::string_view name = pattern_.substr(at_ + 3, end - 1 - (at_ + 3));
+    const bool negated = name.starts_with('^');
+    if (negated) name.remove_prefix(1);
+    const bool category = name.size() <= 2 || name == "Any";
+    out_ += fmt::format("{}{{{}{}{}}}", pattern_.substr(at_, 2), negated ? "^" : "", category ? "" : "sc:", name);
+    at_ = end;
   }
   size_t braces_end(size_t open) const {
     const size_t close = pattern_.find('}', open);
@@ -91,6 +110,15 @@ class Rewriter {
          i < pattern_.size() && (std::isalpha(static_cast<unsigned char>(pattern_[i])) || pattern_[i] == '-'); ++i) {
       if (pattern_[i] != 'i' && pattern_[i] != '-')
         refuse(pattern_, i, "the only inline option that is supported is i");
+      if (pattern_[i] == 'i') refuse_long_folds(i);
+    }
+  }
+  /// Without case, Oniguruma lets a ligature or a sharp s match its two letters; PCRE2 does not.
+  void refuse_long_folds(size_t at) const {
+    for (const std::string_view pair : {"ff", "fi", "fl", "ss", "st"}) {
+      const auto found =
+          std::ranges::search(pattern_.substr(at), pair, {}, [](unsigned char c) { return std::tolower(c); });
+      if (!found.empty()) refuse(pattern_, at, fmt::format("{} after the option i is not supported", pair));
     }
   }
   void copy(size_t count) {
@@ -104,10 +132,45 @@ class Rewriter {
   bool in_class_ = false;
 };
 
+bool asks_for_categories(std::string_view pattern) {
+  for (const std::string_view escape : {"\\p", "\\P", "\\d", "\\D"}) {
+    if (pattern.find(escape) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 std::string message_of(int error) {
   PCRE2_UCHAR text[256];
   pcre2_get_error_message(error, text, sizeof text);
   return reinterpret_cast<const char*>(text);
+}
+
+/// The stand-in of a young character, 0 for any other.
+char32_t stand_in(char32_t c) {
+  const auto after = std::ranges::upper_bound(kYoungRanges, c, {}, &YoungRange::first);
+  if (after == std::begin(kYoungRanges) || c > std::prev(after)->last) return 0;
+  if (c >= 0x20000) return kHanStandIn;
+  const StandIns& stand_ins = kStandIns[std::prev(after)->category];
+  return c < 0x10000 ? stand_ins.three_bytes : stand_ins.four_bytes;
+}
+
+bool may_begin_young(char byte) {
+  const auto first = static_cast<unsigned char>(byte);
+  return first >= 0xe0 && (first < 0xe4 || first == 0xea || first >= 0xf0);
+}
+
+/// `text` itself when it holds no young character, else a copy in `storage` with stand-ins.
+std::string_view with_stand_ins(std::string_view text, std::string& storage) {
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (!may_begin_young(text[at])) continue;
+    const char32_t other = stand_in(text::code_point(text.substr(at)));
+    if (other == 0) continue;
+    if (storage.empty()) storage = text;
+    std::string bytes;
+    text::append_utf8(bytes, other);
+    storage.replace(at, bytes.size(), bytes);
+  }
+  return storage.empty() ? text : storage;
 }
 
 size_t next_character(std::string_view text, size_t at) {
@@ -118,16 +181,27 @@ size_t next_character(std::string_view text, size_t at) {
 }  // namespace
 
 struct TokenizerRegex::Code {
-  explicit Code(pcre2_code* compiled) : code(compiled) {}
-  ~Code() { pcre2_code_free(code); }
+  Code(pcre2_code* compiled, bool categories)
+      : code(compiled), asks_for_categories(categories), limits(pcre2_match_context_create(nullptr)) {
+    pcre2_set_heap_limit(limits, kHeapLimitKiB);
+  }
+  ~Code() {
+    pcre2_match_context_free(limits);
+    pcre2_code_free(code);
+  }
   Code(const Code&) = delete;
   Code& operator=(const Code&) = delete;
   pcre2_code* code;
+  bool asks_for_categories;
+  pcre2_match_context* limits;
 };
 
 std::string with_oniguruma_space(std::string_view pattern) { return Rewriter(pattern).run(); }
 
 TokenizerRegex::TokenizerRegex(std::string_view pattern) {
+  if (pattern.size() > kMaxPatternBytes) {
+    refuse(pattern, 0, fmt::format("it has {} bytes, at most {} are read", pattern.size(), kMaxPatternBytes));
+  }
   const std::string rewritten = with_oniguruma_space(pattern);
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
@@ -138,7 +212,7 @@ TokenizerRegex::TokenizerRegex(std::string_view pattern) {
   pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
                                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, context.get());
   if (!code) refuse(rewritten, offset, message_of(error));
-  code_ = std::make_shared<Code>(code);
+  code_ = std::make_shared<Code>(code, asks_for_categories(pattern));
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without a JIT the interpreter gives the same matches
 }
 
@@ -154,14 +228,16 @@ TokenizerRegex TokenizerRegex::literal(std::string_view text) {
   return TokenizerRegex(pattern);
 }
 
-std::vector<std::pair<size_t, size_t>> TokenizerRegex::find_all(std::string_view text) const {
-  std::vector<std::pair<size_t, size_t>> matches;
+void TokenizerRegex::for_each(std::string_view original, const std::function<void(size_t, size_t)>& visit) const {
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr),
                                                                                  &pcre2_match_data_free);
+  std::string storage;
+  const std::string_view text = code_->asks_for_categories ? with_stand_ins(original, storage) : original;
   uint32_t options = PCRE2_NO_UTF_CHECK;
+  size_t last_end = PCRE2_UNSET;
   for (size_t at = 0; at <= text.size();) {
-    int found = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, options,
-                            data.get(), nullptr);
+    const int found = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, options,
+                                  data.get(), code_->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT && !(options & PCRE2_NO_JIT)) {
       options |= PCRE2_NO_JIT;  // the interpreter takes its memory from the heap
       continue;
@@ -170,11 +246,31 @@ std::vector<std::pair<size_t, size_t>> TokenizerRegex::find_all(std::string_view
     if (found < 0)
       throw std::runtime_error(fmt::format("splitting a text of {} bytes: {}", text.size(), message_of(found)));
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data.get());
-    const bool repeats = range[0] == range[1] && !matches.empty() && matches.back().second == range[1];
-    if (!repeats) matches.emplace_back(range[0], range[1]);
-    at = repeats ? next_character(text, at) : range[1];
+    const auto [begin, end] = std::pair(range[0], range[1]);
+    const bool repeats = begin == end && last_end == end;
+    if (!repeats) visit(begin, end);
+    last_end = end;
+    at = repeats ? next_character(text, at) : end;
   }
+}
+
+std::vector<std::pair<size_t, size_t>> TokenizerRegex::find_all(std::string_view text) const {
+  std::vector<std::pair<size_t, size_t>> matches;
+  for_each(text, [&](size_t begin, size_t end) { matches.emplace_back(begin, end); });
   return matches;
+}
+
+std::string TokenizerRegex::replace_all(std::string_view text, std::string_view replacement) const {
+  if (text.empty()) return "";  // Hugging Face does not look into it, whatever matches nothing
+  std::string result;
+  size_t done = 0;
+  for_each(text, [&](size_t begin, size_t end) {
+    result += text.substr(done, begin - done);
+    result += replacement;
+    done = end;
+  });
+  result += text.substr(done);
+  return result;
 }
 
 }  // namespace hone

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,10 @@ class TokenizerRegex {
   /// follows a match at once is left out, as Oniguruma's iterator does. Throws std::runtime_error when a text makes the
   /// engine exceed its limits.
   std::vector<std::pair<size_t, size_t>> find_all(std::string_view text) const;
+  /// The same, one by one.
+  void for_each(std::string_view text, const std::function<void(size_t begin, size_t end)>& visit) const;
+  /// The text with every match replaced.
+  std::string replace_all(std::string_view text, std::string_view replacement) const;
 
  private:
   struct Code;

@@ -97,6 +97,8 @@ Score score_choice(char gold, const Rollout& rollout) {
 
 }  // namespace
 
+bool is_option_letter(std::string_view text) { return option_letter(text).has_value(); }
+
 RewardFn choice_reward() {
   return [](const Prompt& prompt, std::span<const Rollout> rollouts) {
     const auto gold = gold_answer(prompt.columns);

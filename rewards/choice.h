@@ -15,9 +15,14 @@
 // earns nothing.
 #pragma once
 
+#include <string_view>
+
 #include "rewards/reward.h"
 
 namespace hone {
+
+/// True for "B", "(b)", "b." and the like: one letter from A to Z.
+bool is_option_letter(std::string_view text);
 
 /// Not applicable when the row has no gold answer or it is not one option letter.
 RewardFn choice_reward();

@@ -58,6 +58,13 @@ Score score_format(const Rollout& rollout) {
   return match.ok ? Score::correct("has the exact format and the end token") : Score::wrong(match.problem);
 }
 
+Score score_think_format(std::string_view text) {
+  if (!text.starts_with("<think>")) return Score::wrong(expected("<think>", "at the start", text).problem);
+  if (text.find("<think>", 1) != std::string_view::npos) return Score::wrong("opens <think> twice");
+  if (text.find("</think>") == std::string_view::npos) return Score::wrong("never closes <think>");
+  return Score::correct("begins with <think> .. </think>");
+}
+
 }  // namespace
 
 FormatMatch match_format(std::string_view completion, FinishReason reason) {
@@ -70,6 +77,14 @@ RewardFn format_reward() {
   return [](const Prompt&, std::span<const Rollout> rollouts) {
     std::vector<Score> scores;
     for (const auto& rollout : rollouts) scores.push_back(score_format(rollout));
+    return scores;
+  };
+}
+
+RewardFn think_format_reward() {
+  return [](const Prompt&, std::span<const Rollout> rollouts) {
+    std::vector<Score> scores;
+    for (const auto& rollout : rollouts) scores.push_back(score_think_format(rollout.text));
     return scores;
   };
 }

@@ -29,6 +29,12 @@ FormatMatch match_format(std::string_view completion, FinishReason reason);
 /// 1 for an exact match, else 0. Needs no columns.
 RewardFn format_reward();
 
+/// `think_format`, TRL's think_format_reward: the completion begins with <think>, has a </think>, and no second <think>
+/// anywhere. What follows the thoughts is free, and so is how the completion ended.
+///   <think>3<7</think> so 7      correct
+///   ok <think>3<7</think> 7      wrong
+RewardFn think_format_reward();
+
 /// The first 80 bytes of model output, fit for a sentence: one line of ASCII, other bytes shown as "?".
 std::string excerpt(std::string_view text);
 

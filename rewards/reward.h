@@ -21,7 +21,7 @@ const char* to_string(Verdict v);
 
 /// One reward's opinion of one completion.
 struct Score {
-  std::optional<double> value;  ///< 0..1; empty when not applicable or undecided
+  std::optional<double> value;  ///< 0..1, penalties below 0; empty when not applicable or undecided
   Verdict verdict = Verdict::kNotApplicable;
   std::string reason;  ///< a sentence for a person
 

@@ -1,56 +1,71 @@
 #include "rewards/rewards.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <numeric>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include "rewards/accuracy.h"
 #include "rewards/choice.h"
 #include "rewards/countdown.h"
 #include "rewards/exact.h"
 #include "rewards/format.h"
+#include "rewards/language.h"
+#include "rewards/lengths.h"
+#include "rewards/math_reward.h"
+#include "rewards/options.h"
+#include "rewards/repetition.h"
 
 namespace hone {
 namespace {
 
 struct Entry {
   std::string_view name;
-  RewardFn (*make)();
+  RewardFn (*make)(const RewardName& text);
 };
 
-// To add a reward: its header above, its line here.
-constexpr std::array kRewards{
-    Entry{"choice", choice_reward},
-    Entry{"countdown", countdown_reward},
-    Entry{"exact", exact_reward},
-    Entry{"format", format_reward},
-};
-
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      diagonal = std::exchange(row[j + 1], std::min({diagonal + (a[i] != b[j]), row[j] + 1, row[j + 1] + 1}));
-    }
-  }
-  return row.back();
+/// A maker that takes no options, or one struct of them.
+template <RewardFn (*kMake)()>
+RewardFn plain(const RewardName& text) {
+  read_options<NoOptions>(text);
+  return kMake();
+}
+template <class Options, RewardFn (*kMake)(const Options&)>
+RewardFn with(const RewardName& text) {
+  return kMake(read_options<Options>(text));
 }
 
+RewardFn cosine_of_accuracy(const CosineOptions& options) { return cosine_reward(options, accuracy_reward()); }
+RewardFn length_of_accuracy() { return length_reward(accuracy_reward()); }
+RewardFn boxed_math() { return math_reward({.require_box = true}); }
+
+// To add a reward: its header above, its line here. Names with _reward are those of TRL and open-r1.
+constexpr Entry kRewards[]{
+    {"accuracy", plain<accuracy_reward>},
+    {"accuracy_reward", plain<accuracy_reward>},
+    {"boxed", plain<boxed_math>},
+    {"choice", plain<choice_reward>},
+    {"cosine", with<CosineOptions, cosine_of_accuracy>},
+    {"countdown", plain<countdown_reward>},
+    {"exact", plain<exact_reward>},
+    {"format", plain<format_reward>},
+    {"language_consistency", with<LanguageOptions, language_consistency>},
+    {"length", plain<length_of_accuracy>},
+    {"math", with<MathRewardOptions, math_reward>},
+    {"repetition_penalty", with<RepetitionOptions, repetition_penalty>},
+    {"soft_overlong_punishment", with<OverlongOptions, soft_overlong_punishment>},
+    {"think_format", plain<think_format_reward>},
+    {"think_format_reward", plain<think_format_reward>},
+};
+
 [[noreturn]] void fail_unknown(const std::string& name) {
-  const auto distance = [&](const Entry& e) { return edit_distance(name, e.name); };
-  const auto nearest = std::ranges::min_element(kRewards, {}, distance);
-  // a guess helps only where most letters agree
-  const auto hint = distance(*nearest) <= 1 + name.size() / 3 ? fmt::format("did you mean '{}'? ", nearest->name) : "";
-  throw std::invalid_argument(
-      fmt::format("unknown reward '{}'; {}there are: {}", name, hint, fmt::join(reward_names(), ", ")));
+  const auto near = nearest_name(name, reward_names());
+  throw std::invalid_argument(fmt::format("unknown reward '{}'; {}there are: {}", name,
+                                          near.empty() ? "" : fmt::format("did you mean '{}'? ", near),
+                                          fmt::join(reward_names(), ", ")));
 }
 
 }  // namespace
@@ -61,10 +76,11 @@ std::vector<std::string> reward_names() {
   return names;
 }
 
-RewardFn make_reward(const std::string& name) {
-  const auto entry = std::ranges::find(kRewards, std::string_view(name), &Entry::name);
-  if (entry == kRewards.end()) fail_unknown(name);
-  return entry->make();
+RewardFn make_reward(const std::string& text) {
+  const auto parsed = parse_reward_name(text);
+  const auto* entry = std::ranges::find(kRewards, std::string_view(parsed.name), &Entry::name);
+  if (entry == std::end(kRewards)) fail_unknown(parsed.name);
+  return entry->make(parsed);
 }
 
 std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights) {
@@ -79,11 +95,12 @@ std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, con
       throw std::invalid_argument(
           fmt::format("the weight of reward '{}' is {}; give a finite number", names[i], weight));
     }
-    if (std::ranges::find(rewards, names[i], &NamedReward::name) != rewards.end()) {
+    const auto name = parse_reward_name(names[i]).name;
+    if (std::ranges::find(rewards, name, &NamedReward::name) != rewards.end()) {
       throw std::invalid_argument(
-          fmt::format("reward '{}' is named twice; once with a larger weight says the same", names[i]));
+          fmt::format("reward '{}' is named twice; once with a larger weight says the same", name));
     }
-    rewards.push_back({names[i], weight, make_reward(names[i])});
+    rewards.push_back({name, weight, make_reward(names[i])});
   }
   return rewards;
 }

@@ -11,11 +11,13 @@ namespace hone {
 /// Every name that make_reward knows, in alphabetical order.
 std::vector<std::string> reward_names();
 
-/// Throws std::invalid_argument for an unknown name, with the names there are and the nearest one.
-RewardFn make_reward(const std::string& name);
+/// A name, or a name with options: "cosine:max_len=2000,min_value_wrong=-1" (see rewards/options.h; each reward's
+/// header has its options). Throws std::invalid_argument for an unknown name or option, with those there are and the
+/// nearest.
+RewardFn make_reward(const std::string& text);
 
-/// One NamedReward per name; no weights: each 1. Throws std::invalid_argument for an unknown or repeated name, a
-/// weight that is not finite, and when there are weights but not one per name.
+/// One NamedReward per entry, under its name without the options; no weights: each 1. Throws std::invalid_argument for
+/// an unknown or repeated name, a weight that is not finite, and when there are weights but not one per name.
 std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights = {});
 
 }  // namespace hone

@@ -1,5 +1,7 @@
 #include "rewards/score_rows.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <istream>
 #include <ostream>
 #include <stdexcept>
@@ -58,6 +60,15 @@ std::string completion_text(const json& value) {
   return value.get<std::string>();
 }
 
+std::vector<int32_t> token_ids(const json& value) {
+  const auto is_id = [](const json& id) { return id.is_number_integer() && id >= 0 && id <= INT32_MAX; };
+  if (value.is_null()) return {};
+  if (!value.is_array() || !std::all_of(value.begin(), value.end(), is_id)) {
+    throw std::runtime_error("\"token_ids\" must be a list of token ids, integers from 0");
+  }
+  return value.get<std::vector<int32_t>>();
+}
+
 std::string to_line(json id, const Score& score) {
   nlohmann::ordered_json row;
   row["id"] = std::move(id);
@@ -94,7 +105,8 @@ std::string score_row(const RewardFn& reward, const json& row) {
   json id = take(columns, "id");
   const json prompt_text = take(columns, "prompt");
   Rollout rollout;
-  rollout.text = completion_text(take(columns, "completion"));
+  rollout.text = completion_text(take(columns, columns.contains("completion") ? "completion" : "pred"));
+  rollout.token_ids = token_ids(take(columns, "token_ids"));
   rollout.finish_reason = finish_reason(take(columns, "finish_reason"));
   Prompt prompt;
   if (prompt_text.is_string()) prompt.text = prompt_text.get<std::string>();

@@ -3,8 +3,9 @@
 //   {"id": 1, "completion": "<think></think><answer>7*3+12</answer>", "numbers": [7, 3, 12], "target": 33}
 //   -> {"id":1,"score":1.0,"verdict":"correct","reason":"7*3+12 is 33"}
 //
-// `finish_reason` ("eos", "length" or "stop") is "eos" when missing. Every key that is not id, prompt, completion or
-// finish_reason is a column.
+// `finish_reason` ("eos", "length" or "stop") is "eos" when missing. `pred` stands for `completion` (rows for `math`:
+// {"id", "gold", "pred", "config"?}). `token_ids`, those of the completion, are needed only by rewards that count them.
+// Every other key except id and prompt is a column.
 #pragma once
 
 #include <iosfwd>

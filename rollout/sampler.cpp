@@ -2,7 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
+#include <stdexcept>
+
+#include <fmt/format.h>
 
 #include "models/kernels/cpu.h"
 
@@ -36,27 +41,78 @@ int64_t pick(const float* weights, int64_t n, double u) {
   return last;
 }
 
-// The ids that top-k and top-p keep, in order of id.
-std::vector<int32_t> kept_tokens(const std::vector<float>& weights, const SamplingOptions& options) {
-  std::vector<int32_t> ids(weights.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
-    return weights[static_cast<size_t>(a)] > weights[static_cast<size_t>(b)];
-  });
-  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(ids.size()))
-    ids.resize(static_cast<size_t>(options.top_k));
-  double total = 0;
-  for (const int32_t id : ids) total += weights[static_cast<size_t>(id)];
-  double sum = 0;
-  size_t keep = 0;
-  while (keep < ids.size() && (keep == 0 || sum < options.top_p * total))
-    sum += weights[static_cast<size_t>(ids[keep++])];
-  if (options.top_p < 1) ids.resize(keep);
+bool filters(const SamplingOptions& options) { return options.top_k > 0 || options.top_p < 1 || options.min_p > 0; }
+
+// The smallest logit of the k largest allowed ones.
+float top_k_threshold(const float* logits, int64_t vocabulary, int64_t k, int32_t forbidden) {
+  std::vector<float> allowed;
+  allowed.reserve(static_cast<size_t>(vocabulary));
+  for (int32_t i = 0; i < vocabulary; ++i) {
+    if (i != forbidden) allowed.push_back(logits[i]);
+  }
+  const auto last = allowed.begin() + static_cast<std::ptrdiff_t>(std::min<int64_t>(k, std::ssize(allowed)) - 1);
+  std::nth_element(allowed.begin(), last, allowed.end(), std::greater<>());
+  return *last;
+}
+
+// Keeps the most probable ids until their sum reaches p of the total. Only as many as are looked at get sorted.
+void keep_top_p(std::vector<int32_t>& ids, std::span<const float> weights, double p) {
+  const auto weight = [&](int32_t id) { return weights[static_cast<size_t>(id)]; };
+  const auto is_before = [&](int32_t a, int32_t b) { return weight(a) != weight(b) ? weight(a) > weight(b) : a < b; };
+  double total = 0, sum = 0;
+  for (const int32_t id : ids) total += weight(id);
+  std::ptrdiff_t keep = 0, sorted = 0;
+  while (keep < std::ssize(ids) && (keep == 0 || sum < p * total)) {
+    if (keep == sorted) {
+      const std::ptrdiff_t next = std::min(std::ssize(ids), std::max<std::ptrdiff_t>(64, 4 * sorted));
+      std::partial_sort(ids.begin() + sorted, ids.begin() + next, ids.end(), is_before);
+      sorted = next;
+    }
+    sum += weight(ids[static_cast<size_t>(keep++)]);
+  }
+  ids.resize(static_cast<size_t>(keep));
   std::sort(ids.begin(), ids.end());
-  return ids;
 }
 
 }  // namespace
+
+const float* with_repetition_penalty(const float* logits, int64_t vocabulary, double penalty,
+                                     std::span<const int32_t> prompt, std::span<const int32_t> completion,
+                                     std::vector<float>& scratch) {
+  if (!(penalty > 0)) {
+    throw std::invalid_argument(fmt::format("repetition_penalty is {}; it must be above 0 (1 is off)", penalty));
+  }
+  if (penalty == 1) return logits;
+  scratch.assign(logits, logits + vocabulary);
+  const auto factor = static_cast<float>(penalty);
+  for (const auto& ids : {prompt, completion}) {
+    for (const int32_t id : ids) {
+      if (id < 0 || id >= vocabulary) {
+        throw std::invalid_argument(fmt::format("token id {} is not in the vocabulary of {}", id, vocabulary));
+      }
+      const float z = logits[id];
+      scratch[static_cast<size_t>(id)] = z < 0 ? z * factor : z / factor;
+    }
+  }
+  return scratch.data();
+}
+
+std::vector<int32_t> kept_tokens(const float* logits, std::span<const float> weights, const SamplingOptions& options,
+                                 int32_t forbidden) {
+  const auto vocabulary = static_cast<int32_t>(weights.size());
+  const float threshold = options.top_k > 0 && options.top_k < vocabulary
+                              ? top_k_threshold(logits, vocabulary, options.top_k, forbidden)
+                              : -std::numeric_limits<float>::infinity();
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < vocabulary; ++i) {
+    if (i != forbidden && logits[i] >= threshold && weights[static_cast<size_t>(i)] > 0) ids.push_back(i);
+  }
+  if (options.top_p < 1) keep_top_p(ids, weights, options.top_p);
+  if (options.min_p > 0) {  // the largest weight is 1 and always among them
+    std::erase_if(ids, [&](int32_t id) { return weights[static_cast<size_t>(id)] < std::min(options.min_p, 1.0); });
+  }
+  return ids;
+}
 
 Draw draw_token(const float* logits, int64_t vocabulary, const SamplingOptions& options, int32_t forbidden, double u,
                 std::vector<float>& scratch) {
@@ -66,8 +122,8 @@ Draw draw_token(const float* logits, int64_t vocabulary, const SamplingOptions& 
   if (options.temperature <= 0) return plain(largest(logits, vocabulary, forbidden));
   scratch.resize(static_cast<size_t>(vocabulary));
   cpu::exp_row(logits, vocabulary, stats, t, forbidden, scratch.data());
-  if (options.top_k <= 0 && options.top_p >= 1) return plain(static_cast<int32_t>(pick(scratch.data(), vocabulary, u)));
-  const std::vector<int32_t> kept = kept_tokens(scratch, options);
+  if (!filters(options)) return plain(static_cast<int32_t>(pick(scratch.data(), vocabulary, u)));
+  const std::vector<int32_t> kept = kept_tokens(logits, scratch, options, forbidden);
   std::vector<float> weights;
   for (const int32_t id : kept) weights.push_back(scratch[static_cast<size_t>(id)]);
   const int32_t token = kept[static_cast<size_t>(pick(weights.data(), static_cast<int64_t>(weights.size()), u))];

@@ -38,6 +38,12 @@ json experts() {
   return config;
 }
 
+json qwen_experts() {
+  json config = dense("qwen3_moe");
+  config.update({{"moe_intermediate_size", 16}, {"num_experts", 8}, {"num_experts_per_tok", 2}, {"head_dim", 16}});
+  return config;
+}
+
 json with(json config, const std::string& key, json value) {
   config[key] = std::move(value);
   return config;
@@ -85,6 +91,14 @@ json observed(const ModelConfig& c) {
                  {"dtype", c.dtype},
                  {"attention_bias", c.attention_bias},
                  {"mlp_bias", c.mlp_bias}};
+  if (c.architecture == Architecture::kQwen3Moe) {
+    values.update({{"moe_intermediate_size", c.moe_intermediate_size},
+                   {"num_experts", c.n_routed_experts},
+                   {"num_experts_per_tok", c.num_experts_per_tok},
+                   {"norm_topk_prob", c.norm_topk_prob},
+                   {"decoder_sparse_step", c.decoder_sparse_step},
+                   {"mlp_only_layers", c.mlp_only_layers}});
+  }
   if (c.architecture != Architecture::kDeepseekV3) return values;
   values.update({{"moe_intermediate_size", c.moe_intermediate_size},
                  {"first_k_dense_replace", c.first_k_dense_replace},
@@ -123,7 +137,7 @@ void expect_rope(const ModelConfig& config, const json& rope) {
 
 TEST(ModelConfig, ReadsWhatTransformersReads) {
   const json rows = golden_rows();
-  ASSERT_GE(rows.size(), 14u);
+  ASSERT_GE(rows.size(), 16u);
   for (const json& row : rows) {
     SCOPED_TRACE(row["config"].dump());
     const ModelConfig config = parse(row["config"]);
@@ -186,6 +200,41 @@ TEST(ModelConfig, MoeLayersFollowTheDenseOnes) {
   EXPECT_EQ(config.qk_head_dim(), 12);
 }
 
+TEST(ModelConfig, QwenExpertsAreInTheLayersThatTheFileSays) {
+  const ModelConfig config = parse(qwen_experts());
+  EXPECT_EQ(config.n_routed_experts, 8);
+  EXPECT_EQ(config.n_shared_experts, 0);
+  EXPECT_EQ(config.scoring_func, "softmax");
+  EXPECT_FALSE(config.norm_topk_prob);
+  EXPECT_TRUE(config.qk_norm);
+  EXPECT_TRUE(config.has_experts());
+  EXPECT_TRUE(config.is_moe_layer(0));
+  const ModelConfig sparse = parse(with(qwen_experts(), "decoder_sparse_step", 2));
+  EXPECT_FALSE(sparse.is_moe_layer(0));
+  EXPECT_TRUE(sparse.is_moe_layer(1));
+  EXPECT_FALSE(parse(with(qwen_experts(), "mlp_only_layers", {1})).is_moe_layer(1));
+  json renamed = with(qwen_experts(), "num_local_experts", 8);  // as transformers 5 saves it
+  renamed.erase("num_experts");
+  EXPECT_EQ(parse(renamed), config);
+  EXPECT_EQ(parse(to_json(sparse)), sparse);
+  EXPECT_THAT(refusal(with(qwen_experts(), "num_experts_per_tok", 9)), HasSubstr("num_experts_per_tok: found 9"));
+  EXPECT_THAT(refusal(with(qwen_experts(), "mlp_only_layers", {2})), HasSubstr("mlp_only_layers: found [2]"));
+  EXPECT_THAT(refusal(with(qwen_experts(), "mlp_only_layers", 1)), HasSubstr("mlp_only_layers: found 1"));
+  EXPECT_THAT(refusal(with(qwen_experts(), "use_sliding_window", true)), HasSubstr("use_sliding_window"));
+}
+
+TEST(ModelConfig, OnlyBlockwiseFp8IsReadOfQuantizedCheckpoints) {
+  const json fp8 = {
+      {"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {128, 128}}, {"activation_scheme", "dynamic"}};
+  EXPECT_EQ(parse(with(experts(), "quantization_config", fp8)), parse(experts()));
+  EXPECT_THAT(refusal(with(dense("llama"), "quantization_config", {{"quant_method", "awq"}})),
+              HasSubstr("quantization_config: quant_method: \"awq\" is not supported; supported: fp8"));
+  EXPECT_THAT(refusal(with(dense("llama"), "quantization_config", {{"quant_method", "fp8"}})),
+              HasSubstr("weight_block_size: found none"));
+  EXPECT_THAT(refusal(with(dense("llama"), "quantization_config", with(fp8, "weight_block_size", {64, 64}))),
+              HasSubstr("weight_block_size: found [64,64]"));
+}
+
 TEST(ModelConfig, NamesTheMissingKey) {
   const json complete = experts();
   for (const auto& [key, value] : complete.items()) {
@@ -198,8 +247,9 @@ TEST(ModelConfig, NamesTheMissingKey) {
 
 TEST(ModelConfig, RefusesByNameWhatItCannotRun) {
   EXPECT_EQ(refusal(dense("llama")), "");
-  EXPECT_THAT(refusal(dense("mamba")),
-              HasSubstr("model_type: \"mamba\" is not supported; supported: deepseek_v3, llama, qwen2, qwen3"));
+  EXPECT_THAT(
+      refusal(dense("mamba")),
+      HasSubstr("model_type: \"mamba\" is not supported; supported: deepseek_v3, llama, qwen2, qwen3, qwen3_moe"));
   EXPECT_THAT(refusal(with(dense("llama"), "hidden_act", "gelu")), HasSubstr("hidden_act: \"gelu\""));
   EXPECT_THAT(refusal(with(dense("llama"), "rope_scaling", {{"type", "dynamic"}, {"factor", 2}})),
               HasSubstr("rope_scaling: rope_type: \"dynamic\""));

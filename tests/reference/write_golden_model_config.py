@@ -24,6 +24,8 @@ DEEPSEEK = (
 n_routed_experts n_shared_experts num_experts_per_tok n_group topk_group norm_topk_prob routed_scaling_factor
 rope_interleave attention_bias""".split()
 )
+QWEN_EXPERTS = "moe_intermediate_size num_experts num_experts_per_tok norm_topk_prob decoder_sparse_step mlp_only_layers".split()
+KEYS = {"deepseek_v3": DEEPSEEK, "qwen3_moe": QWEN_EXPERTS}
 SIZES = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
 MOE = SIZES | dict(
     model_type="deepseek_v3",
@@ -109,6 +111,19 @@ INPUTS = [
     ),
     dense("qwen3", num_key_value_heads=2, head_dim=16, rope_theta=1e6, attention_bias=False),
     dense("qwen3", num_key_value_heads=None, rope_theta=1e6),
+    dense(
+        "qwen3_moe",
+        num_key_value_heads=2,
+        head_dim=16,
+        moe_intermediate_size=24,
+        num_experts=8,
+        num_experts_per_tok=2,
+        norm_topk_prob=True,
+        mlp_only_layers=[1],
+        rope_theta=1e6,
+    ),
+    dense("qwen3_moe", num_key_value_heads=4, moe_intermediate_size=24, num_experts=6, num_experts_per_tok=2,
+          decoder_sparse_step=2, use_sliding_window=False),
     MOE
     | dict(
         rope_theta=10000,
@@ -156,7 +171,7 @@ def rope_tables(config):
 
 def observe(config):
     values = {
-        key: getattr(config, key, None) for key in COMMON + (DEEPSEEK if config.model_type == "deepseek_v3" else [])
+        key: getattr(config, key, None) for key in COMMON + KEYS.get(config.model_type, [])
     }
     values["head_dim"] = values["head_dim"] or config.hidden_size // config.num_attention_heads
     values["dtype"] = str(config.dtype or torch.float32).removeprefix("torch.")

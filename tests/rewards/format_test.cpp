@@ -95,5 +95,21 @@ TEST(Excerpt, IsShortPrintableAscii) {
   EXPECT_EQ(excerpt(std::string(200, 'x')), std::string(80, 'x') + "..");
 }
 
+TEST(ThinkFormat, OnlyTheThoughtsNeedTags) {
+  const auto value = [](const std::string& text) {
+    Rollout rollout;  // cut at the length limit: that does not count here
+    rollout.text = text;
+    return *think_format_reward()({}, {&rollout, 1}).at(0).value;
+  };
+  for (const char* good : {"<think>3<7</think> so 7", "<think></think>", "<think>\na\n</think>\n<answer>4</answer>",
+                           "<think>a</think> b </think>"}) {
+    EXPECT_EQ(value(good), 1.0) << good;
+  }
+  for (const char* bad : {"", " <think>a</think>", "a</think>b", "<think>a", "<think>a<think>b</think>",
+                          "<think>a</think><think>b</think>"}) {
+    EXPECT_EQ(value(bad), 0.0) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace hone

@@ -51,6 +51,21 @@ TEST(ScoreRow, WritesIdScoreVerdictReason) {
   EXPECT_THAT(score_row(reward, missing), HasSubstr(R"("score":null,"verdict":"not_applicable")"));
 }
 
+TEST(ScoreRow, TakesGoldAndPredForMath) {
+  const auto reward = make_reward("math");
+  EXPECT_THAT(score_row(reward, json::parse(R"({"id":"m","gold":"$\\frac12$","pred":"\\boxed{0.5}"})")),
+              HasSubstr(R"({"id":"m","score":1.0,"verdict":"correct","reason":")"));
+  EXPECT_THAT(score_row(reward, json::parse(R"({"gold":"","pred":"5"})")),
+              HasSubstr(R"("score":null,"verdict":"not_applicable")"));
+}
+
+TEST(ScoreRow, TakesTokenIds) {
+  const auto reward = make_reward("soft_overlong_punishment:max_completion_len=4,soft_punish_cache=2");
+  EXPECT_THAT(score_row(reward, json::parse(R"({"completion":"a","token_ids":[1,2,3]})")), HasSubstr("\"score\":-0.5"));
+  EXPECT_THROW(score_row(reward, json::parse(R"({"completion":"a","token_ids":[-1]})")), std::runtime_error);
+  EXPECT_THROW(score_row(reward, json::parse(R"({"completion":"a","token_ids":3})")), std::runtime_error);
+}
+
 TEST(ScoreRow, RefusesBadRows) {
   const auto reward = make_reward("format");
   for (const char* bad : {"[]", "{}", R"({"completion":3})", R"({"completion":"a","finish_reason":"end"})",

@@ -1,10 +1,15 @@
 #include "rollout/sampler.h"
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <numeric>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "models/kernels/cpu.h"
 
 #include "rollout/random.h"
 
@@ -54,6 +59,108 @@ TEST(Sampler, FrequenciesAndLogprobsAreThoseOfTheStatedDistribution) {
       for (size_t i = 0; i < 6; ++i)
         EXPECT_NEAR(seen[i], p[i], 5 * std::sqrt(p[i] / n) + 1e-9) << "case " << c << " token " << i;
     }
+  }
+}
+
+nlohmann::json filter_cases() {
+  return nlohmann::json::parse(std::ifstream(HONE_SOURCE_DIR "/tests/golden/sampler_filters.json"));
+}
+
+SamplingOptions options_of(const nlohmann::json& o) {
+  return {.temperature = o.value("temperature", 1.0),
+          .top_k = o.value("top_k", int64_t(0)),
+          .top_p = o.value("top_p", 1.0),
+          .min_p = o.value("min_p", 0.0),
+          .repetition_penalty = o.value("repetition_penalty", 1.0)};
+}
+
+// Every token that transformers' processors leave is drawn in its share of the unit interval, with its log-prob there.
+TEST(Sampler, FiltersAreThoseOfTransformers) {
+  const auto cases = filter_cases();
+  ASSERT_GE(cases.size(), 80u);
+  for (const auto& c : cases) {
+    const auto logits = c["logits"].get<std::vector<float>>();
+    const auto n = static_cast<int64_t>(logits.size());
+    const SamplingOptions o = options_of(c["options"]);
+    std::vector<float> penalized, scratch;
+    const float* row =
+        with_repetition_penalty(logits.data(), n, o.repetition_penalty, c["prompt"].get<std::vector<int32_t>>(),
+                                c["completion"].get<std::vector<int32_t>>(), penalized);
+    const auto kept = c["kept"].get<std::vector<int32_t>>();
+    const auto logprobs = c["logprobs"].get<std::vector<double>>();
+    double begin = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const double p = std::exp(logprobs[i]);
+      const Draw d = draw_token(row, n, o, -1, begin + p / 2, scratch);
+      begin += p;
+      if (p < 1e-5) continue;  // lost in the rounding of the sum
+      ASSERT_EQ(d.token, kept[i]) << c["options"];
+      ASSERT_NEAR(d.logprob, logprobs[i], 1e-5) << c["options"];
+    }
+    EXPECT_NEAR(begin, 1, 1e-9);
+  }
+}
+
+TEST(Sampler, AFilterThatKeepsTheWrongTokensIsFound) {
+  int found = 0;
+  for (const auto& c : filter_cases()) {
+    const auto logits = c["logits"].get<std::vector<float>>();
+    SamplingOptions o = options_of(c["options"]);
+    if (o.top_k <= 1 || o.top_k >= 20) continue;
+    o.top_k -= 1;
+    std::vector<float> scratch;
+    const Draw d = draw_token(logits.data(), std::ssize(logits), o, -1, 0.5, scratch);
+    found += std::find(c["logprobs"].begin(), c["logprobs"].end(), d.logprob) == c["logprobs"].end();
+  }
+  EXPECT_GT(found, 0);
+}
+
+TEST(Sampler, TheRepetitionPenaltyCountsATokenOnce) {
+  std::vector<float> scratch;
+  const std::vector<int32_t> prompt{1, 1, 2}, completion{1, 4};
+  const float* row = with_repetition_penalty(kLogits.data(), 6, 2.0, prompt, completion, scratch);
+  EXPECT_EQ(std::vector<float>(row, row + 6), (std::vector<float>{1.0f, 1.5f, -4.0f, 2.5f, 0.0f, 2.4f}));
+  EXPECT_EQ(with_repetition_penalty(kLogits.data(), 6, 1.0, prompt, completion, scratch), kLogits.data());
+  EXPECT_THROW(with_repetition_penalty(kLogits.data(), 6, 0.0, prompt, completion, scratch), std::invalid_argument);
+  EXPECT_THROW(with_repetition_penalty(kLogits.data(), 1, 2.0, prompt, completion, scratch), std::invalid_argument);
+}
+
+// The most frequent use, written down before there were filters: same bits.
+TEST(Sampler, WithoutFiltersTheLogprobIsThatOfTheKernels) {
+  const CounterRandom random(1, Purpose::kRollout);
+  std::vector<float> logits(1000), scratch;
+  for (size_t i = 0; i < logits.size(); ++i)
+    logits[i] = static_cast<float>(8 * random.uniform(static_cast<uint32_t>(i)));
+  const cpu::RowStats stats = cpu::row_stats(logits.data(), 1000, 1.f, -1);
+  for (uint32_t i = 0; i < 200; ++i) {
+    const Draw d = draw_token(logits.data(), 1000, {}, -1, random.uniform(2000 + i), scratch);
+    ASSERT_EQ(d.logprob, cpu::token_logprob(logits[static_cast<size_t>(d.token)], stats, 1.f));
+  }
+}
+
+// Against a full sort, over rows wide enough that only a part of them gets sorted.
+TEST(Sampler, TopPKeepsTheSmallestSetThatReachesP) {
+  const CounterRandom random(2, Purpose::kRollout);
+  for (uint32_t round = 0; round < 40; ++round) {
+    const int n = 3000;
+    std::vector<float> logits(n), weights(n);
+    for (int i = 0; i < n; ++i) {
+      logits[static_cast<size_t>(i)] =
+          static_cast<float>((round % 4 + 1) * random.uniform(round * 5000 + static_cast<uint32_t>(i)));
+      weights[static_cast<size_t>(i)] = std::exp(logits[static_cast<size_t>(i)] - 5);
+    }
+    const double p = 0.05 + 0.9 * random.uniform(round * 5000 + 4000);
+    auto kept = kept_tokens(logits.data(), weights, {.top_p = p}, -1);
+    std::vector<int32_t> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](int a, int b) { return weights[size_t(a)] > weights[size_t(b)]; });
+    const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+    double sum = 0;
+    size_t keep = 0;
+    while (sum < p * total) sum += weights[static_cast<size_t>(order[keep++])];
+    order.resize(keep);
+    std::sort(order.begin(), order.end());
+    ASSERT_EQ(kept, order) << "round " << round;
   }
 }
 

@@ -1,0 +1,267 @@
+#include "rewards/math/commitment.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/core.h>
+
+#include "rewards/math/scan.h"
+
+namespace hone {
+namespace {
+
+constexpr size_t kNone = std::string_view::npos;
+using Words = std::span<const std::string_view>;
+
+bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
+
+/// Removes what only dresses an answer up (white space, bold marks, the opening of an environment) from the end.
+std::string_view undressed_end(std::string_view text) {
+  constexpr std::string_view kDress = " \t\r\n*$_`\"'(";
+  for (;;) {
+    const size_t end = text.find_last_not_of(kDress);
+    text = text.substr(0, end == kNone ? 0 : end + 1);
+    if (text.ends_with("\\")) text.remove_suffix(1);  // of \( and \[
+    else if (text.ends_with("\\[")) text.remove_suffix(2);
+    else if (text.ends_with("\\boxed{")) text.remove_suffix(7);
+    else return text;
+  }
+}
+
+std::string_view undressed_begin(std::string_view text) {
+  constexpr std::string_view kDress = " \t\r\n*$_`\"')";
+  for (;;) {
+    const size_t begin = text.find_first_not_of(kDress);
+    text.remove_prefix(begin == kNone ? text.size() : begin);
+    if (text.starts_with("\\)") || text.starts_with("\\]")) text.remove_prefix(2);
+    else if (text.starts_with("}")) text.remove_prefix(1);
+    else return text;
+  }
+}
+
+bool ends_with_word(std::string_view text, std::string_view lower) {
+  if (text.size() < lower.size() || !word_at(text, text.size() - lower.size(), lower)) return false;
+  return text.size() == lower.size() || !is_letter(lower[0]) || !is_letter(text[text.size() - lower.size() - 1]);
+}
+
+bool ends_with_any(std::string_view text, Words words) {
+  return std::ranges::any_of(words, [&](auto word) { return ends_with_word(text, word); });
+}
+
+bool starts_with_word(std::string_view text, std::string_view lower) {
+  if (!word_at(text, 0, lower)) return false;
+  return text.size() == lower.size() || !is_letter(lower.back()) || !is_letter(text[lower.size()]);
+}
+
+/// The end of a text, so that looking back costs the same wherever one stands.
+std::string_view last_part(std::string_view text, size_t bytes) {
+  return text.substr(text.size() - std::min(text.size(), bytes));
+}
+
+/// A value that is not in a box: boxes side by side are looked at as boxes.
+bool starts_with_value(std::string_view text) {
+  text = undressed_begin(text);
+  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
+  return !text.empty() && (is_ascii_digit(text[0]) || text.starts_with("\\frac") || text.starts_with("\\sqrt"));
+}
+
+bool ends_with_value(std::string_view text) {
+  text = undressed_end(text);
+  if (text.ends_with('}') && last_part(text, 40).find("\\boxed{") != kNone) return false;
+  while (text.ends_with('}') || text.ends_with(')') || text.ends_with('$'))
+    text = undressed_end(text.substr(0, text.size() - 1));
+  if (!text.empty() && text.ends_with('\\')) text.remove_suffix(1);
+  return !text.empty() && is_ascii_digit(text.back());
+}
+
+constexpr std::string_view kDenials[]{"not",        "isn't",       "never",  "cannot",     "can't",
+                                      "instead of", "rather than", "wrong:", "incorrect:", "isn\u2019t"};
+constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",   "\\lt",   "\\ne",
+                                     "\\neq", "\\pm",  "\\mp", "\u2265", "\u2264", "\u2260", "\u00b1",
+                                     ">=",    "<=",    "!=",   "+/-",    "<"};
+constexpr std::string_view kJoints[]{"or", "to", "through", "\u2013", "\u2014", "~", "..", "and/or"};
+constexpr std::string_view kQuestions[]{"what is", "find",      "compute",  "evaluate",
+                                        "solve",   "calculate", "simplify", "determine"};
+
+bool is_denied(std::string_view before) {
+  for (const std::string_view filler : {"equal to", "be", "equal"}) {
+    if (ends_with_word(before, filler)) before = undressed_end(before.substr(0, before.size() - filler.size()));
+  }
+  return ends_with_any(before, kDenials);
+}
+
+/// <b>, </p>: no greater-than sign.
+bool ends_with_tag(std::string_view text) {
+  text = last_part(text, 20);
+  const size_t open = text.rfind('<');
+  return open != kNone && text.find_first_of(" \t\n0123456789", open) == kNone;
+}
+
+bool is_bound(std::string_view before) {
+  if (ends_with_any(before, kBounds)) return true;
+  return before.ends_with('>') && !before.ends_with("=>") && !before.ends_with("->") && !before.ends_with(">>") &&
+         !ends_with_tag(before);
+}
+
+/// "4 or [5]", "1 to [5]", "1, 2, [5]".
+/// A box is set apart from what was said before it: "so $x=4$ and [\\boxed{5}]".
+bool is_after_other_value(std::string_view before, bool is_box) {
+  for (const auto joint : kJoints) {
+    if (ends_with_word(before, joint) && ends_with_value(before.substr(0, before.size() - joint.size()))) return true;
+  }
+  if (is_box) return false;
+  if (ends_with_word(before, "and")) {
+    auto rest = undressed_end(before.substr(0, before.size() - 3));
+    if (rest.ends_with(',')) rest.remove_suffix(1);
+    return ends_with_value(rest);
+  }
+  return before.ends_with(',') && ends_with_value(before.substr(0, before.size() - 1));
+}
+
+/// "[5] or 6", "[1] to 5", "[1], 2".
+bool is_before_other_value(std::string_view after) {
+  after = undressed_begin(after);
+  if (after.starts_with(',') || after.starts_with(';')) return starts_with_value(after.substr(1));
+  for (const auto joint : kJoints) {
+    if (starts_with_word(after, joint) && starts_with_value(after.substr(joint.size()))) return true;
+  }
+  return starts_with_word(after, "and") && starts_with_value(after.substr(3));
+}
+
+/// The sentence before and after a candidate that has no anchor asks for something.
+bool is_question(std::string_view before, std::string_view after) {
+  const size_t stop = before.find_last_of(".!?\n");
+  const auto sentence = before.substr(stop == kNone ? 0 : stop + 1);
+  const bool asks = std::ranges::any_of(kQuestions, [&](auto word) {
+    const size_t at = sentence.find_first_not_of(" \t\r*#>");
+    return at != kNone && starts_with_word(sentence.substr(at), word);
+  });
+  return asks || undressed_begin(after).starts_with('?');
+}
+
+std::string quoted(const Candidate& candidate) {
+  constexpr size_t kShown = 60;
+  const auto text = candidate.spans[0].text;
+  return text.size() <= kShown ? fmt::format("'{}'", text) : fmt::format("'{}..'", text.substr(0, kShown));
+}
+
+// Boxes.
+
+struct Box {
+  size_t begin, end;
+  std::string_view content;
+};
+
+std::vector<Box> find_boxes(std::string_view text) {
+  constexpr std::string_view kBoxed = "\\boxed{";
+  std::vector<Box> boxes;
+  for (size_t at = text.find(kBoxed); at != kNone; at = text.find(kBoxed, at)) {
+    const size_t content = at + kBoxed.size();
+    size_t depth = 1, i = content;
+    for (; i < text.size() && depth > 0; ++i) depth += text[i] == '{' ? 1 : text[i] == '}' ? -1 : 0;
+    if (depth > 0) break;
+    boxes.push_back({at, i, text.substr(content, i - 1 - content)});
+    at = i;
+  }
+  return boxes;
+}
+
+bool are_alternatives(const Box& first, const Box& second, std::string_view text) {
+  constexpr size_t kClose = 10, kNear = 100;
+  if (first.content == second.content) return false;
+  const auto between = text.substr(first.end, second.begin - first.end);
+  if (between.size() < kClose) return true;
+  if (between.size() > kNear) return false;
+  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either"}) {
+    for (size_t i = 0; i + word.size() <= between.size(); ++i) {
+      if ((i == 0 || !is_letter(between[i - 1])) && starts_with_word(between.substr(i), word)) return true;
+    }
+  }
+  return false;
+}
+
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n{}~") == kNone; }
+
+std::string_view before_end_of_turn(std::string_view text) {
+  size_t end = text.size();
+  for (const std::string_view marker :
+       {"<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "</s>",
+        "<end_of_turn>", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"}) {
+    end = std::min(end, text.find(marker));
+  }
+  return text.substr(0, end);
+}
+
+/// Where the value of a candidate stands: its last box if it has one.
+std::string_view value_text(const Candidate& candidate) {
+  const auto first = candidate.spans.front().text, last = candidate.spans.back().text;
+  const size_t box = last.rfind("\\boxed{");
+  if (box == kNone) {
+    return {first.data(), static_cast<size_t>(last.data() - first.data()) + last.size()};
+  }
+  const auto boxes = find_boxes(last.substr(box));
+  return boxes.empty() ? last.substr(box) : last.substr(box, boxes[0].end);
+}
+
+}  // namespace
+
+AnswerPart answer_part(std::string_view completion, const TaskFlags& flags) {
+  constexpr std::string_view kThink = "<think>", kThinkEnd = "</think>", kAnswer = "<answer>", kAnswerEnd = "</answer>";
+  auto text = before_end_of_turn(completion);
+  const size_t think_end = text.rfind(kThinkEnd);
+  if (think_end == kNone) {
+    if (text.find(kThink) != kNone) return {{}, "never leaves <think>, so there is no answer"};
+    if (flags.box_after_think) return {{}, "has no </think>, after which the box must stand"};
+  } else {
+    text.remove_prefix(think_end + kThinkEnd.size());
+  }
+  const size_t answer = text.find(kAnswer);
+  if (flags.stop_at_answer_end) text = text.substr(0, text.find(kAnswerEnd));
+  if (answer != kNone && answer < text.size()) text.remove_prefix(answer + kAnswer.size());
+  return {text, {}};
+}
+
+std::string box_problem(std::string_view part, const TaskFlags& flags) {
+  const auto boxes = find_boxes(part);
+  const bool needed = flags.require_box || flags.box_after_think;
+  if (boxes.empty()) return needed ? "has no \\boxed answer" : "";
+  const auto& last = boxes.back();
+  if (is_blank(last.content)) return "the last box is empty";
+  const auto differs = [&](const Box& box) { return box.content != last.content; };
+  if (flags.require_box && std::ranges::any_of(boxes, differs)) return "has several boxes; one is demanded";
+  return {};
+}
+
+std::string joined_alternatives(std::string_view part) {
+  const auto boxes = find_boxes(part);
+  if (boxes.size() < 2) return {};
+  size_t first = boxes.size() - 1;
+  while (first > 0 && are_alternatives(boxes[first - 1], boxes[first], part)) --first;
+  std::string joined;
+  for (size_t i = first; i < boxes.size() && first + 1 < boxes.size(); ++i) {
+    if (i > first) joined += ',';
+    joined += boxes[i].content;
+  }
+  return joined;
+}
+
+Objection objection(std::string_view part, const Candidate& candidate) {
+  const auto value = value_text(candidate);
+  const auto begin = static_cast<size_t>(value.data() - part.data()), end = begin + value.size();
+  constexpr size_t kAround = 400;  // bytes to look at on either side
+  const auto before = undressed_end(last_part(part.substr(0, begin), kAround));
+  const auto after = part.substr(end, kAround);
+  const bool is_box = value.starts_with("\\boxed{");
+  if (is_denied(before)) return {fmt::format("{} is denied", quoted(candidate)), true};
+  if (candidate.spans.size() > 1) return {};
+  if (is_bound(before)) return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
+  if (is_after_other_value(before, is_box) || is_before_other_value(after)) {
+    return {fmt::format("{} is one of several values", quoted(candidate))};
+  }
+  if (candidate.priority == 300 && is_question(before, after)) {
+    return {fmt::format("{} repeats a question", quoted(candidate))};
+  }
+  return {};
+}
+
+}  // namespace hone

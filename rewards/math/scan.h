@@ -1,0 +1,45 @@
+// Byte-level helpers of the answer scanner: white space, words, and searches that stay linear however often they are
+// asked. Positions are byte offsets; text is UTF-8, and bytes that are not are taken as they are.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace hone {
+
+constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// Bytes of the white-space character at `at` (ASCII and Unicode), 0 when there is none.
+size_t space_at(std::string_view text, size_t at);
+
+/// The first position from `at` on that is no white space.
+size_t skip_space(std::string_view text, size_t at);
+
+/// The position after the character at `at`.
+size_t next_char(std::string_view text, size_t at);
+
+/// Where the character before `at` begins; `at` > 0.
+size_t previous_char(std::string_view text, size_t at);
+
+/// Characters (code points) in `text`.
+size_t count_chars(std::string_view text);
+
+/// True when `lower`, written in lower-case ASCII, stands at `at` in any case.
+bool word_at(std::string_view text, size_t at, std::string_view lower);
+
+/// Finds the next `needle` from a position on and remembers it, so that a scan with many starting points and one far
+/// (or absent) end looks at each byte only once.
+class NextFinder {
+ public:
+  NextFinder(std::string_view text, std::string_view needle) : text_(text), needle_(needle) {}
+
+  /// The smallest position >= from where the needle stands, npos when there is none.
+  size_t next(size_t from);
+
+ private:
+  std::string_view text_, needle_;
+  size_t known_from_ = 1, known_ = 0;  // [known_from_, known_) holds no needle; it stands at known_
+};
+
+}  // namespace hone

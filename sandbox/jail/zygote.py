@@ -1,0 +1,515 @@
+"""The warm interpreter of a worker. It imports what programs usually import, then serves: every run is a fork of it.
+
+The worker itself never sees a program or a test: `hone_serve` returns only in a run's own process, already confined,
+which then reads its job. What it prints decides nothing; the verdict is the wait status that the kernel gives the host.
+
+Function tests take two such processes in two jails, the checker (tests) and the answer (the program), joined by a
+channel. Only values cross it, as JSON with tagged types: exact built-in types and nothing else come out of decode().
+Every call carries a fresh random number that its reply must repeat, so replies cannot be written ahead.
+"""
+import os, sys
+
+sys.path = sys.path[1:]  # where this script lies
+_version = "python%d.%d" % sys.version_info[:2]
+_packages = ("/lib/python3/dist-packages", "/local/lib/%s/dist-packages" % _version, "/lib/%s/site-packages" % _version)
+sys.path += [p for p in (sys.prefix + q for q in _packages) if os.path.isdir(p) and p not in sys.path]
+LIBRARY, LAYERS, FILTER, BOX = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+SCRIPT, ANSWER, CHECKER, PROBE = 0, 1, 2, 5
+PASSED, WRONG, RAISED, GONE, BROKEN = 0, 1, 2, 3, 4  # exit status of the checker; see function_verdict() in the host
+MOST_BYTES = 32 << 20  # of one message
+JOB_FD, CHANNEL_FD = 3, 4
+
+import atexit, builtins, gc, linecache, threading, traceback, types
+import abc, array, bisect, collections, copy, ctypes, dataclasses, datetime, decimal, enum, fractions, functools, heapq
+import io, itertools, json, math, operator, queue, random, re, site, statistics, string, struct, textwrap, time, typing
+
+
+main_names = {}  # of the program's module, whatever it does to sys.modules
+
+
+# ---- the end of a run: what the interpreter does at its own, but for the slow tear-down
+
+def flush():
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+
+
+def let_go():
+    """Destructors of what the program leaves behind run, and its files are written, while that is still possible."""
+    for name in list(main_names):
+        if not name.startswith("__"):
+            main_names[name] = None
+    gc.collect()
+
+
+def leave(status):
+    for step in (threading._shutdown, atexit._run_exitfuncs, flush, let_go, flush):
+        try:
+            step()
+        except BrokenPipeError:
+            status = status or 120
+        except BaseException as error:
+            print_error(error, 1)
+            status = status or 120
+    os._exit(status)
+
+
+def status_of(exit):
+    if exit.code is None:
+        return 0
+    if isinstance(exit.code, int):
+        return exit.code & 0xFF
+    print(exit.code, file=sys.stderr)
+    return 1
+
+
+def print_error(error, hidden):
+    """The traceback without our own frames."""
+    trace = error.__traceback__
+    for _ in range(hidden):
+        trace = trace and trace.tb_next
+    try:
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    except BaseException:
+        pass
+
+
+def new_main(source):
+    global main_names
+    module = types.ModuleType("__main__")
+    main_names = module.__dict__
+    module.__file__ = "main.py"
+    module.__builtins__ = builtins
+    sys.modules["__main__"] = module
+    text = source.decode("utf-8", "replace")
+    linecache.cache["main.py"] = (len(text), None, text.splitlines(True), "main.py")
+    return module
+
+
+def read_job():
+    with open(JOB_FD, "rb") as job:
+        return job.read()
+
+
+def settle():
+    """What is a run's own in an interpreter that was forked."""
+    sys.argv = ["main.py"]
+    if BOX != "/box":  # no mount namespace, so /tmp is the machine's
+        os.environ["HOME"], os.environ["TMPDIR"] = BOX + "/w", BOX + "/tmp"
+    gc.enable()
+
+
+def run_script():
+    source = read_job()
+    module = new_main(source)
+    try:
+        exec(compile(source, "main.py", "exec", dont_inherit=True), module.__dict__)
+        status = 0
+    except SystemExit as exit:
+        status = status_of(exit)
+    except BaseException as error:
+        print_error(error, 1)
+        status = 1
+    leave(status)
+
+
+# ---- values, by value
+
+class Refused(Exception):
+    """A value that cannot cross, or a message that is none."""
+
+
+class Codec:
+    """Built-in values to JSON and back. A subclass crosses as the built-in type below it: the checker never meets an
+    object whose __eq__, __hash__ or __bool__ the other side wrote. Functions and objects stay where they are and cross
+    as a number (`handle`), by which the other side can call them."""
+
+    def __init__(self, handle_of, proxy_of):
+        self.handle_of, self.proxy_of = handle_of, proxy_of
+
+    def encode(self, v):
+        if v is None or v is True or v is False:
+            return v
+        if isinstance(v, int):
+            v = int.__int__(v)
+            return v if -(1 << 62) < v < 1 << 62 else {"i": hex(v)}
+        if isinstance(v, str):
+            return str.__str__(v)
+        if isinstance(v, float):
+            return {"f": float.hex(v)}
+        if isinstance(v, list):
+            return [self.encode(x) for x in list.__iter__(v)]
+        if isinstance(v, tuple):
+            return {"t": [self.encode(x) for x in tuple.__iter__(v)]}
+        if isinstance(v, dict):
+            kind = "c" if isinstance(v, collections.Counter) else "d"
+            return {kind: [[self.encode(k), self.encode(x)] for k, x in dict.items(v)]}
+        return self.encode_rare(v)
+
+    def encode_rare(self, v):
+        if hasattr(type(v), "tolist"):  # numpy
+            v = v.tolist()
+            return self.encode(v)
+        if isinstance(v, (set, frozenset)):
+            return {"s" if isinstance(v, set) else "z": [self.encode(x) for x in v]}
+        if isinstance(v, (bytes, bytearray)):
+            return {"b" if isinstance(v, bytes) else "y": bytes(v).hex()}
+        if isinstance(v, complex):
+            return {"j": [float.hex(v.real), float.hex(v.imag)]}
+        if isinstance(v, range):
+            return {"r": [self.encode(x) for x in (v.start, v.stop, v.step)]}
+        if isinstance(v, collections.deque):
+            return {"q": [self.encode(x) for x in v]}
+        if isinstance(v, decimal.Decimal):
+            return {"n": decimal.Decimal.__str__(v)}
+        if isinstance(v, fractions.Fraction):
+            return {"v": [self.encode(v.numerator), self.encode(v.denominator)]}
+        if isinstance(v, (types.GeneratorType, map, filter, zip, enumerate, reversed, itertools.chain)) or (
+                type(v).__name__.endswith("iterator")):
+            return {"g": [self.encode(x) for x in v]}
+        if isinstance(v, (type({}.keys()), type({}.values()), type({}.items()))):
+            return {"k": [self.encode(x) for x in v]}
+        return {"h": self.handle_of(v)}
+
+    def decode(self, v):
+        if v is None or type(v) in (bool, int, str):
+            return v
+        if type(v) is list:
+            return [self.decode(x) for x in v]
+        if type(v) is not dict or len(v) != 1:
+            raise Refused("not a value")
+        (tag, x), = v.items()
+        many = lambda: [self.decode(e) for e in x]
+        pairs = lambda: {self.decode(k): self.decode(e) for k, e in x}
+        kinds = {"i": lambda: int(x, 16), "f": lambda: float.fromhex(x), "t": lambda: tuple(many()), "d": pairs,
+                 "c": lambda: collections.Counter(pairs()), "s": lambda: set(many()), "z": lambda: frozenset(many()),
+                 "b": lambda: bytes.fromhex(x), "y": lambda: bytearray.fromhex(x),
+                 "j": lambda: complex(float.fromhex(x[0]), float.fromhex(x[1])), "r": lambda: range(*many()),
+                 "q": lambda: collections.deque(many()), "n": lambda: decimal.Decimal(x),
+                 "v": lambda: fractions.Fraction(*many()), "g": lambda: iter(many()), "k": many,
+                 "h": lambda: self.proxy_of(x)}
+        if tag not in kinds:
+            raise Refused("not a value")
+        return kinds[tag]()
+
+
+def write_message(message):
+    data = json.dumps(message).encode()
+    if len(data) > MOST_BYTES:
+        raise Refused("a value of more than %d bytes" % MOST_BYTES)
+    data = memoryview(struct.pack("<I", len(data)) + data)
+    while data:
+        data = data[os.write(CHANNEL_FD, data):]
+
+
+def read_exactly(size):
+    parts = []
+    while size:
+        part = os.read(CHANNEL_FD, min(size, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_message():
+    size, = struct.unpack("<I", read_exactly(4))
+    if size > MOST_BYTES:
+        raise Refused("a message of more than %d bytes" % MOST_BYTES)
+    message = json.loads(read_exactly(size))
+    if type(message) is not dict:
+        raise Refused("not a message")
+    return message
+
+
+# ---- the answer: loads the program, then does what the checker asks
+
+class Answer:
+    def __init__(self, module):
+        self.module, self.objects = module, []
+        self.codec = Codec(self.handle_of, self.callback_of)
+
+    def handle_of(self, value):
+        self.objects.append(value)
+        return len(self.objects) - 1
+
+    def callback_of(self, number):
+        """A function of the tests, given as an argument: calling it asks the checker."""
+        def callback(*args, **kwargs):
+            encode = self.codec.encode
+            write_message({"callback": number, "args": encode(list(args)), "kwargs": encode(kwargs)})
+            reply = read_message()
+            if "error" in reply:
+                raise RuntimeError(reply["error"])
+            return self.codec.decode(reply["value"])
+        return callback
+
+    def target(self, call):
+        if "name" in call:
+            return eval(compile(call["name"], "<entry point>", "eval"), self.module.__dict__)
+        target = self.objects[call["handle"]]
+        return getattr(target, call["attribute"]) if "attribute" in call else target
+
+    def perform(self, call):
+        target = self.target(call)
+        if "args" not in call:
+            return target
+        return target(*self.codec.decode(call["args"]), **self.codec.decode(call["kwargs"]))
+
+    def serve(self):
+        while True:
+            call = read_message()
+            if call.get("end"):
+                write_message({"nonce": call["nonce"]})
+                return
+            try:
+                reply = {"value": self.codec.encode(self.perform(call))}
+            except BaseException as error:
+                print_error(error, 2)
+                reply = {"error": type(error).__name__, "builtin": isinstance(error, Exception) and builtin_name(error),
+                         "text": str(error)[:1000]}
+            reply["nonce"] = call["nonce"]
+            write_message(reply)
+
+
+def builtin_name(error):
+    for kind in type(error).__mro__:
+        if getattr(builtins, kind.__name__, None) is kind:
+            return kind.__name__
+
+
+def parts_of_job():
+    job = read_job()
+    sizes = struct.unpack("<3I", job[:12])
+    parts, at = [], 12
+    for size in sizes:
+        parts.append(job[at:at + size])
+        at += size
+    return parts
+
+
+def compiles(source):
+    try:
+        return compile(source, "main.py", "exec", dont_inherit=True)
+    except Exception:
+        return None
+
+
+def load_answer(prompt, program):
+    """A program stands by itself, after what the prompt defines (imports, helpers); else it continues the prompt."""
+    if not prompt.endswith(b"\n"):
+        prompt += b"\n"
+    whole = None if compiles(program) else compiles(prompt + program)
+    module = new_main(prompt + program if whole else program)
+    if whole:
+        exec(whole, module.__dict__)
+        return module
+    code = compile(program, "main.py", "exec", dont_inherit=True)  # raises what is wrong with it
+    if before := compiles(prompt):
+        try:
+            exec(before, module.__dict__)
+        except Exception:
+            pass  # the prompt is the data set's; a program that needs it says so itself
+    exec(code, module.__dict__)
+    return module
+
+
+def run_answer():
+    prompt, program, _ = parts_of_job()
+    try:
+        module = load_answer(prompt, program)
+    except SystemExit as exit:
+        leave(status_of(exit))
+    except BaseException as error:
+        print_error(error, 2)
+        leave(1)
+    try:
+        Answer(module).serve()
+    except (EOFError, OSError):  # the checker is done
+        pass
+    leave(0)
+
+
+# ---- the checker: runs the tests, which are trusted, over calls to the answer, which is not
+
+class CallFailed(BaseException):
+    """The answer did not return a value. No `except Exception` of a test swallows it."""
+
+
+class CallRaised(Exception):
+    """An exception of the answer that is not built in; tests may catch it as Exception."""
+
+
+class Checker:
+    def __init__(self):
+        self.callbacks, self.failure = [], None
+        self.codec = Codec(self.callback_number, lambda number: Proxy(self, {"handle": number}))
+
+    def callback_number(self, value):
+        if not callable(value):
+            raise TypeError("arguments of tested functions must be values or functions")
+        self.callbacks.append(value)
+        return len(self.callbacks) - 1
+
+    def fail(self, why):
+        self.failure = why
+        raise CallFailed(why)
+
+    def exchange(self, message):
+        try:
+            message["nonce"] = nonce = os.urandom(12).hex()
+            write_message(message)
+            while "callback" in (reply := read_message()):
+                self.call_back(reply)
+        except (EOFError, OSError):
+            self.fail("the answer's process ended before its tests")
+        except (Refused, ValueError, RecursionError, MemoryError) as error:
+            self.fail("the answer's reply cannot be read: %s" % error)
+        if reply.get("nonce") != nonce:
+            self.fail("a reply that belongs to no call")
+        return reply
+
+    def call_back(self, message):
+        try:
+            function = self.callbacks[message["callback"]]
+            value = function(*self.codec.decode(message["args"]), **self.codec.decode(message["kwargs"]))
+            write_message({"value": self.codec.encode(value)})
+        except Exception as error:
+            write_message({"error": "%s: %s" % (type(error).__name__, error)})
+
+    def ask(self, target, args=None, kwargs=None):
+        message = dict(target)
+        if args is not None:
+            message["args"], message["kwargs"] = self.codec.encode(list(args)), self.codec.encode(kwargs)
+        reply = self.exchange(message)
+        if "error" in reply:
+            self.raise_as_told(reply)
+        try:
+            return self.codec.decode(reply["value"])
+        except Exception as error:
+            self.fail("the answer's reply cannot be read: %s" % error)
+
+    def raise_as_told(self, reply):
+        kind, text = getattr(builtins, str(reply.get("builtin")), None), str(reply.get("text"))
+        what = "%s: %s" % (str(reply["error"])[:80], text[:200])
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            if reply.get("builtin"):
+                raise CallRaised(what)
+            self.fail("the tested call raised " + what)
+        # these would end a loop over calls quietly, or make an attribute seem absent
+        if kind in (StopIteration, StopAsyncIteration, AssertionError) or kind is Exception:
+            raise CallRaised(what)
+        try:
+            error = kind(text)
+        except TypeError:
+            error = CallRaised(what)
+        error.by_answer = True
+        raise error
+
+
+class Proxy:
+    """A function or object of the answer. It compares by identity and is true, whatever the answer's own says."""
+    __slots__ = ("_checker", "_target")
+
+    def __init__(self, checker, target):
+        self._checker, self._target = checker, target
+
+    def __call__(self, *args, **kwargs):
+        return self._checker.ask(self._target, args, kwargs)
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if "handle" in self._target:
+            return self._checker.ask(dict(self._target, attribute=name))
+        return Proxy(self._checker, {"name": "%s.%s" % (self._target["name"], name)})
+
+
+ALIASES = {"np": "numpy", "pd": "pandas"}
+
+
+class Names(dict):
+    """Built-in names for the tests. A name that nobody defines is a module, if there is one of that name; else, where
+    no entry point is given, the answer's. So nothing of the answer stands in for what has a meaning without it."""
+
+    def __init__(self, checker, ask_answer):
+        super().__init__(vars(builtins))
+        self.checker, self.ask_answer = checker, ask_answer
+
+    def __missing__(self, name):
+        try:
+            return __import__(ALIASES.get(name, name))
+        except Exception:
+            pass
+        if name.startswith("_") or not self.ask_answer:
+            raise KeyError(name)
+        return Proxy(self.checker, {"name": name})
+
+
+def say(status, why):
+    sys.stderr.write(why[:2000])
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def explain(error, source):
+    line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == "tests.py"), 0)
+    text = source.decode("utf-8", "replace").splitlines()[line - 1].strip()[:200] if line else ""
+    return "%s%s in the tests, line %d: %s" % (type(error).__name__, ": %s" % error if str(error) else "", line, text)
+
+
+def run_tests(checker, prompt, test, entry_point):
+    names = {"__name__": "tests", "__builtins__": Names(checker, ask_answer=not entry_point)}
+    if code := compiles(prompt + b"\n"):
+        try:
+            exec(code, names)
+        except Exception:
+            pass
+    candidate = Proxy(checker, {"name": entry_point or "candidate"})
+    if entry_point.isidentifier() and entry_point:
+        names[entry_point] = candidate
+    if entry_point:
+        names["candidate"] = candidate
+    try:
+        code = compile(test, "tests.py", "exec", dont_inherit=True)
+    except Exception as error:
+        say(BROKEN, "the tests do not compile: %s" % error)
+    exec(code, names)
+    if callable(names.get("check")):
+        names["check"](candidate)
+    checker.exchange({"end": True})  # the answer is still there
+
+
+def run_checker():
+    prompt, test, entry_point = parts_of_job()
+    sys.stdout = io.StringIO()
+    checker = Checker()
+    try:
+        run_tests(checker, prompt, test, entry_point.decode())
+    except CallFailed as failure:
+        say(GONE if "ended" in str(failure) else RAISED, str(failure))
+    except CallRaised as error:
+        say(RAISED, "the tested call raised %s" % error)
+    except BaseException as error:
+        if checker.failure:
+            say(GONE if "ended" in checker.failure else RAISED, checker.failure)
+        say(RAISED if getattr(error, "by_answer", False) else WRONG, explain(error, test))
+    if checker.failure:  # a test that swallowed it passes nothing
+        say(RAISED, checker.failure)
+    os._exit(PASSED)
+
+
+site.setquit()
+library = ctypes.PyDLL(LIBRARY)
+for fd in {int(path.rsplit("/", 1)[1]) for path in (LIBRARY, sys.argv[0])}:
+    os.close(fd)
+gc.collect()
+gc.disable()
+gc.freeze()
+action = library.hone_serve(3, LAYERS, FILTER, BOX.encode())
+if action == PROBE:
+    os._exit(0)
+settle()
+{SCRIPT: run_script, ANSWER: run_answer, CHECKER: run_checker}[action]()
