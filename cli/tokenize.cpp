@@ -1,4 +1,5 @@
 // hone tokenize --model DIR: {"text"} -> {"token_ids"} on standard input, or back.
+#include <filesystem>
 #include <iostream>
 #include <span>
 #include <stdexcept>
@@ -24,7 +25,10 @@ std::string decoded(const Tokenizer& tokenizer, const nlohmann::json& row) {
 }  // namespace
 
 int tokenize(const TokenizeArgs& args) {
-  const auto tokenizer = as_input([&] { return Tokenizer::from_file(model_folder(args.model) / "tokenizer.json"); });
+  const std::filesystem::path own = std::filesystem::path(args.model) / "tokenizer.json";  // a folder without a model
+  const auto tokenizer = as_input([&] {
+    return Tokenizer::from_file(std::filesystem::exists(own) ? own : model_folder(args.model) / "tokenizer.json");
+  });
   for_each_row(std::cin, "standard input", [&](const nlohmann::json& row) {
     std::cout << (args.decode ? decoded(tokenizer, row) : encoded(tokenizer, row, !args.no_special));
     // a caller that sends rows one by one gets each answer at once

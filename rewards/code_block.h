@@ -5,8 +5,9 @@
 //
 // What stands before the last </think> does not count. Of the fenced blocks (lines of three or more ` or ~) the last
 // one whose tag names the wanted language is taken, else the last one without a known language, else the last one.
-// Without any fence it is the last <answer> block, without that the whole text. A fence that is not closed reaches to
-// the end, but when the completion was cut at its length limit there is then no program.
+// Without any fence it is the last <answer> block, without that the whole text; of a text that begins indented, as the
+// body of the prompt's function does, what comes before its first line that is not. A fence that is not closed reaches
+// to the end, but when the completion was cut at its length limit there is then no program.
 #pragma once
 
 #include <optional>
