@@ -199,8 +199,8 @@ class CommandLine {
   }
 
   void add_chat_template() {
-    const auto verb = add("chat-template", "JSONL {\"messages\"} on standard input to the {\"text\"} a model reads",
-                          chat_template);
+    const auto verb =
+        add("chat-template", "JSONL {\"messages\"} on standard input to the {\"text\"} a model reads", chat_template);
     verb.model();
     verb.example(
         "echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"add_generation_prompt\": true}' \\\n"

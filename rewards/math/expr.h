@@ -36,7 +36,7 @@ enum class Op : uint8_t {
   kCall,      ///< name: an unknown function; arguments
   kPercent,   ///< a hundredth of its argument
   kBigSum,    ///< code 0: sum, 1: product; body, variable, first, last
-  kOpaque,  ///< name: \int, \lim, ..: not worked out; parts. code kTooLarge: beyond the limits
+  kOpaque,    ///< name: \int, \lim, ..: not worked out; parts. code kTooLarge: beyond the limits
   kTuple,
   kSet,       ///< elements as written
   kInterval,  ///< code: kLeftOpen | kRightOpen; two ends

@@ -39,7 +39,11 @@ TEST(ThreadPool, ACallFromInsideATaskRunsInPlace) {
 TEST(ThreadPool, ThrowsWhatATaskThrewAndGoesOn) {
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
-    EXPECT_THROW(pool.run(20, [](int64_t i) { if (i == 7) throw std::runtime_error("seven"); }), std::runtime_error);
+    EXPECT_THROW(pool.run(20,
+                          [](int64_t i) {
+                            if (i == 7) throw std::runtime_error("seven");
+                          }),
+                 std::runtime_error);
     std::atomic<int> runs{0};
     pool.run(20, [&](int64_t) { ++runs; });
     EXPECT_EQ(runs, 20);

@@ -261,8 +261,8 @@ TEST_P(PartsTest, KPartsEqualOneInFloat64) {
     auto policy = Policy::random(small(architecture), 0.2, 3);
     policy->to(at::kDouble);
     policy->set_requires_grad(true);
-    const UpdateStats stats = accumulate_policy_gradient(*policy, b, spec, ref,
-                                                         {.part_tokens = tokens, .router_aux_loss_alpha = 0.01});
+    const UpdateStats stats =
+        accumulate_policy_gradient(*policy, b, spec, ref, {.part_tokens = tokens, .router_aux_loss_alpha = 0.01});
     const at::Tensor gradient = flat_gradient(*policy);
     if (!expected.defined()) {
       expected = gradient;
@@ -288,12 +288,12 @@ TEST_P(PartsTest, MicroBatchesAndThreadsChangeNoBit) {
     auto policy = Policy::random(small(architecture), 0.2, 3);
     policy->set_requires_grad(true);
     std::vector<float> seen;
-    accumulate_policy_gradient(
-        *policy, b, spec, {}, {.micro_batch_tokens = tokens, .part_tokens = 10, .router_aux_loss_alpha = 0.01},
-        [&](std::span<const float> own, int64_t first) {
-          EXPECT_EQ(static_cast<int64_t>(seen.size()), first);
-          seen.insert(seen.end(), own.begin(), own.end());
-        });
+    accumulate_policy_gradient(*policy, b, spec, {},
+                               {.micro_batch_tokens = tokens, .part_tokens = 10, .router_aux_loss_alpha = 0.01},
+                               [&](std::span<const float> own, int64_t first) {
+                                 EXPECT_EQ(static_cast<int64_t>(seen.size()), first);
+                                 seen.insert(seen.end(), own.begin(), own.end());
+                               });
     EXPECT_EQ(static_cast<int64_t>(seen.size()), b.num_loss_tokens());
     const at::Tensor gradient = flat_gradient(*policy);
     if (!expected.defined()) expected = gradient;
