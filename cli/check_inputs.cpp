@@ -51,6 +51,7 @@ class InputCheck {
   struct Source {
     Tokenizer tokenizer;
     int32_t end_token;
+    PromptEncoder prompts;
   };
 
   static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
@@ -63,7 +64,9 @@ class InputCheck {
     auto found = sources_.find(path);
     if (found == sources_.end()) {
       const Model model = read_model(path.string());
-      found = sources_.emplace(path, Source{model.tokenizer, end_tokens(model.policy->config())[0]}).first;
+      found =
+          sources_.emplace(path, Source{model.tokenizer, end_tokens(model.policy->config())[0], prompt_encoder(model)})
+              .first;
     }
     return &found->second;
   }
@@ -78,9 +81,8 @@ class InputCheck {
   void check_prompts(const std::string& model, const std::string& data) {
     const Source* source = model_of(model);
     if (!is_outside(data)) return;
-    load_prompts(path_of(data).string(), [&](std::string_view text) {
-      return source ? source->tokenizer.encode(text) : std::vector<int32_t>{0};
-    });
+    const auto as_it_is = [](std::string_view text) { return EncodedPrompt{std::string(text), {0}}; };
+    load_prompts(path_of(data).string(), source ? source->prompts : PromptEncoder{as_it_is, as_it_is});
   }
 
   const fs::path &recipe_dir_, &run_dir_;

@@ -32,12 +32,7 @@ void check_save(const std::string& file) {
 SamplingConfig sampling_config(const EvalArgs& args, const Model& model, const std::vector<Prompt>& prompts) {
   int64_t longest = 0;
   for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
-  const SamplingOptions s = sampling_options(args.sampling, model, longest);
-  return {.temperature = s.temperature,
-          .top_k = s.top_k,
-          .top_p = s.top_p,
-          .max_completion_length = s.max_new_tokens,
-          .min_completion_length = s.min_new_tokens};
+  return {sampling_options(args.sampling, model, longest)};
 }
 
 std::string completion_rows(const std::vector<Group>& groups) {
@@ -61,7 +56,7 @@ std::string summary(const EvalArgs& args, const SamplingConfig& sampling, const 
   std::string text = fmt::format(
       "model        {}\ndata         {}: {} problems x {} samples\nsampling     temperature {:g}, at most {} tokens, "
       "seed {}\n",
-      args.model, args.data, m.at("eval_num_problems"), args.k, sampling.temperature, sampling.max_completion_length,
+      args.model, args.data, m.at("eval_num_problems"), args.k, sampling.temperature, sampling.max_new_tokens,
       args.sampling.seed);
   text += fmt::format("pass@1       {:.4f}  (95 % interval {:.4f} to {:.4f})\n", m.at("eval_pass@1"),
                       m.at("eval_pass@1_low"), m.at("eval_pass@1_high"));
@@ -93,7 +88,7 @@ int eval(const EvalArgs& args) {
   const auto rewards = make_rewards({args.reward});
   if (!args.save.empty()) check_save(args.save);
   const Model model = read_model(args.model);
-  auto prompts = read_prompts(args.data, model);
+  auto prompts = read_prompts(args.data, model, prompt_encoder(model));
   const EvalConfig config{.num_generations = args.k, .sampling = sampling_config(args, model, prompts)};
   if (args.limit > 0 && static_cast<int64_t>(prompts.size()) > args.limit)
     prompts.resize(static_cast<size_t>(args.limit));

@@ -1,5 +1,6 @@
 // hone generate --model DIR (--prompt TEXT | --data FILE.jsonl): samples completions and prints them.
 #include <algorithm>
+#include <ctime>
 #include <iostream>
 #include <span>
 #include <stdexcept>
@@ -23,10 +24,13 @@ void check(const GenerateArgs& args) {
   if (args.dtype != "float32") {
     throw std::invalid_argument("--dtype bfloat16: sampling runs in float32 only for now; leave the flag out");
   }
-  if (args.chat) {
-    throw std::invalid_argument(
-        "--chat: chat templates are not applied here yet; give the prompt with the template applied");
-  }
+}
+
+std::tm today() {
+  const std::time_t time = std::time(nullptr);
+  std::tm now{};
+  localtime_r(&time, &now);
+  return now;
 }
 
 std::string jsonl_row(int64_t index, const Prompt& prompt, const Rollout& r) {
@@ -60,7 +64,9 @@ std::vector<SamplingOptions> options_of(const std::vector<Prompt>& prompts, cons
 int generate(const GenerateArgs& args) {
   check(args);
   const Model model = read_model(args.model);
-  const auto prompts = args.prompt ? text_prompt(*args.prompt, model) : read_prompts(args.data, model);
+  const PromptEncoder encoder = prompt_encoder(model, today(), args.chat);
+  const auto prompts =
+      args.prompt ? text_prompt(*args.prompt, model, encoder) : read_prompts(args.data, model, encoder);
   const auto options = options_of(prompts, args, model);
   const auto chunk = static_cast<size_t>(std::max<int64_t>(1, kChunk / args.n));
   const bool is_alone = prompts.size() == 1 && args.n == 1;

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "recipes/countdown/countdown.h"
-#include "rl/evaluate.h"
 #include "rl/suggest.h"
+#include "rollout/generation_config.h"
 
 namespace hone {
 namespace fs = std::filesystem;
@@ -18,7 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxNesting = 64;  // of a row; deeper ones are no data and would exhaust the stack
-constexpr int64_t kDefaultMaxNewTokens = 256;
 
 json parse_row(const std::string& line) {
   const auto check_depth = [](int depth, json::parse_event_t, json&) {
@@ -55,32 +54,21 @@ void check_prompt(const Prompt& prompt, const ModelConfig& config, const std::st
                   place, length, config.max_position_embeddings));
 }
 
-// A number of generation_config.json; `fallback` when the key is absent or null.
-double number_of(const json& config, const char* key, double fallback, double low, double high) {
-  const auto found = config.find(key);
-  if (found == config.end() || found->is_null()) return fallback;
-  if (found->is_number() && found->get<double>() >= low && found->get<double>() <= high) return found->get<double>();
-  throw std::invalid_argument(
-      fmt::format("generation_config.json: {} is {}; it must be a number from {} to {}, or be removed", key,
-                  found->dump(), low, high));
-}
-
-json generation_config(const Model& model) {
+SamplingOptions defaults_of(const Model& model) {
   const auto found = model.side_files.find("generation_config.json");
-  if (found == model.side_files.end()) return json::object();
-  json config = json::parse(found->second, nullptr, /*allow_exceptions=*/false);
-  if (config.is_object()) return config;
-  throw std::invalid_argument("generation_config.json of the model is not a JSON object; repair or remove it");
+  if (found == model.side_files.end()) return {};
+  return as_input([&] { return sampling_defaults(parse_generation_config(found->second, found->first)); });
 }
 
-int64_t max_new_tokens(const SamplingArgs& args, const ModelConfig& config, int64_t prompt_tokens) {
-  const int64_t room = room_after(prompt_tokens, config);
-  const int64_t wanted = args.max_new_tokens.value_or(std::max(kDefaultMaxNewTokens, args.min_new_tokens));
-  if (!args.max_new_tokens && args.min_new_tokens <= room) return std::min(wanted, room);
+/// What was asked for must fit; what is a default is cut to fit.
+int64_t max_new_tokens(const SamplingArgs& args, const SamplingOptions& options, int64_t room, int64_t prompt_tokens) {
+  const int64_t wanted = args.max_new_tokens.value_or(std::max(options.max_new_tokens, options.min_new_tokens));
   if (wanted <= room) return wanted;
-  throw std::invalid_argument(fmt::format(
-      "a prompt of {} tokens and {} new ones do not fit the model's max_position_embeddings of {}; ask for at most {}",
-      prompt_tokens, wanted, config.max_position_embeddings, room));
+  if (!args.max_new_tokens && options.min_new_tokens <= room) return room;
+  throw std::invalid_argument(
+      fmt::format("a prompt of {} tokens and {} new ones do not fit the model's max_position_embeddings of {}; ask for "
+                  "at most {}",
+                  prompt_tokens, wanted, prompt_tokens + room, room));
 }
 
 }  // namespace
@@ -107,34 +95,41 @@ Model read_model(const std::string& path) {
   return as_input([&] { return load_model(model_folder(path)); });
 }
 
-std::vector<Prompt> read_prompts(const std::string& file, const Model& model) {
-  auto prompts = as_input([&] { return load_prompts(file, model.tokenizer); });
+std::vector<Prompt> read_prompts(const std::string& file, const Model& model, const PromptEncoder& encoder) {
+  auto prompts = as_input([&] { return load_prompts(file, encoder); });
   for (size_t i = 0; i < prompts.size(); ++i) {
     check_prompt(prompts[i], model.policy->config(), fmt::format("{}, row {} (from 0)", file, i));
   }
   return prompts;
 }
 
-std::vector<Prompt> text_prompt(const std::string& text, const Model& model) {
-  Prompt prompt{.text = text};
+std::vector<Prompt> text_prompt(const std::string& text, const Model& model, const PromptEncoder& encoder) {
+  EncodedPrompt encoded;
   try {
-    prompt.token_ids = model.tokenizer.encode(text);
+    encoded = encoder.text(text);
   } catch (const std::exception& error) {
     throw std::invalid_argument(fmt::format("--prompt: {}", one_line(error)));
   }
+  const Prompt prompt{.text = std::move(encoded.text), .token_ids = std::move(encoded.token_ids)};
   check_prompt(prompt, model.policy->config(), "--prompt");
   return {prompt};
 }
 
 SamplingOptions sampling_options(const SamplingArgs& args, const Model& model, int64_t prompt_tokens) {
-  const json config = generation_config(model);
-  SamplingOptions options;
-  options.temperature = args.temperature.value_or(number_of(config, "temperature", 1.0, 0.0, 1e6));
-  options.top_k = args.top_k.value_or(static_cast<int64_t>(number_of(config, "top_k", 0, 0, 1e9)));
-  options.top_p = args.top_p.value_or(number_of(config, "top_p", 1.0, 1e-6, 1.0));
+  SamplingOptions options = defaults_of(model);
+  const auto set = [](auto& option, const auto& flag) {
+    if (flag) option = *flag;
+  };
+  set(options.temperature, args.temperature);
+  set(options.top_k, args.top_k);
+  set(options.top_p, args.top_p);
+  set(options.min_p, args.min_p);
+  set(options.repetition_penalty, args.repetition_penalty);
+  set(options.min_new_tokens, args.min_new_tokens);
   if (args.greedy) options.temperature = 0;
-  options.min_new_tokens = args.min_new_tokens;
-  options.max_new_tokens = max_new_tokens(args, model.policy->config(), prompt_tokens);
+  if (!args.stop.empty()) options.stop = args.stop;
+  options.max_new_tokens =
+      max_new_tokens(args, options, room_after(prompt_tokens, model.policy->config()), prompt_tokens);
   if (options.min_new_tokens <= options.max_new_tokens) return options;
   throw std::invalid_argument(
       fmt::format("--min-new-tokens {} is above --max-new-tokens {}", options.min_new_tokens, options.max_new_tokens));

@@ -16,6 +16,7 @@
 
 #include "cli/verbs.h"
 #include "rl/checkpoint.h"
+#include "rl/prompts.h"
 #include "rl/run.h"
 #include "rollout/sampler.h"
 
@@ -41,9 +42,9 @@ std::filesystem::path model_folder(const std::string& path);
 Model read_model(const std::string& path);
 
 /// Prompts of a data file, each of which the model can go on with by at least one token.
-std::vector<Prompt> read_prompts(const std::string& file, const Model& model);
+std::vector<Prompt> read_prompts(const std::string& file, const Model& model, const PromptEncoder& encoder);
 /// The one prompt of --prompt.
-std::vector<Prompt> text_prompt(const std::string& text, const Model& model);
+std::vector<Prompt> text_prompt(const std::string& text, const Model& model, const PromptEncoder& encoder);
 
 /// Flags, else generation_config.json, else the defaults; max_new_tokens as for a prompt of `prompt_tokens`. Throws
 /// std::invalid_argument when a flag asks for more than max_position_embeddings has room for.

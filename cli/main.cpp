@@ -121,6 +121,13 @@ class CommandLine {
     app->add_option("--top-k", s.top_k, "keep the k most likely tokens; 0: off")->check(kCount);
     app->add_option("--top-p", s.top_p, "keep the smallest set of tokens whose probability reaches p; 1: off")
         ->check(CLI::Range(1e-6, 1.0));
+    app->add_option("--min-p", s.min_p, "keep the tokens with this share of the largest probability; 0: off")
+        ->check(CLI::Range(0.0, 1.0));
+    app->add_option("--repetition-penalty", s.repetition_penalty,
+                    "divides positive and multiplies negative logits of tokens that are there already; 1: off")
+        ->check(CLI::Range(1e-3, 1e3));
+    app->add_option("--stop", s.stop, "a text that ends a completion and is left out of it; may be repeated")
+        ->allow_extra_args(false);
     app->add_option("--max-new-tokens", s.max_new_tokens, "longest completion (default: 256, or what fits)")
         ->check(kAtLeastOne);
     app->add_option("--min-new-tokens", s.min_new_tokens, "the end token is not drawn before this length")
@@ -171,7 +178,8 @@ class CommandLine {
         ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
     add_sampling(verb.app, a.sampling);
     verb.app->add_option("--dtype", a.dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
-    verb.app->add_flag("--chat", a.chat, "apply the model's chat template");
+    verb.app->add_flag("--chat", a.chat,
+                       "the prompt is a question: apply the model's chat template; rows may hold \"messages\"");
     verb.app->add_flag("--jsonl", a.jsonl, "print rows with token ids and log-probs instead of text");
     verb.threads();
     verb.example("hone generate --model runs/r1_zero_countdown/stages/rl --prompt $'7 3 12:33\\n' --n 4 --seed 2");

@@ -26,10 +26,12 @@ int train(const TrainArgs& args);
 struct SamplingArgs {
   bool greedy = false;
   std::optional<double> temperature;
-  std::optional<int64_t> top_k;  ///< 0: off
-  std::optional<double> top_p;   ///< 1: off
-  std::optional<int64_t> max_new_tokens;
-  int64_t min_new_tokens = 0;
+  std::optional<int64_t> top_k;              ///< 0: off
+  std::optional<double> top_p;               ///< 1: off
+  std::optional<double> min_p;               ///< 0: off
+  std::optional<double> repetition_penalty;  ///< 1: off
+  std::vector<std::string> stop;
+  std::optional<int64_t> max_new_tokens, min_new_tokens;
   uint64_t seed = 1;
 };
 

@@ -3,14 +3,10 @@
 // The cache holds rms_norm(c_KV) and the rotated shared key, rank + rope_dim floats a position, nothing else; keys and
 // values are never expanded: queries are multiplied by Wuk and contexts by Wuv instead, when sampling and when
 // training.
-#include <algorithm>
 #include <cmath>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/sum.h>
-
 #include "models/layers.h"
+#include "models/mixture_of_experts.h"
 
 namespace hone {
 namespace {
@@ -84,67 +80,6 @@ class LatentAttention {
   at::Tensor q_a_bias_, q_a_norm_, kv_a_bias_, kv_a_norm_, o_bias_;
 };
 
-// Σ shared + Σ routed g_i SwiGLU_i; the bias steers the selection only (V3 eq. 12-16).
-class MixtureOfExperts {
- public:
-  MixtureOfExperts(const ModelConfig& c, const std::string& prefix, ParameterList& p)
-      : rule_{c.n_routed_experts, c.num_experts_per_tok, c.n_group,
-              c.topk_group,       c.norm_topk_prob,      c.routed_scaling_factor} {
-    const int64_t hidden = c.hidden_size, width = c.moe_intermediate_size, e = c.n_routed_experts;
-    router_ = Weight(p.add(prefix + "gate.weight", {e, hidden}, ParameterKind::kMatrix));
-    bias_ = p.add(prefix + "gate.e_score_correction_bias", {e}, ParameterKind::kRouterBias);
-    gate_ = Weight(p.add_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden}));
-    up_ = Weight(p.add_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden}));
-    down_ = Weight(p.add_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width}));
-    if (c.n_shared_experts > 0) shared_.emplace(p, prefix + "shared_experts.", hidden, width * c.n_shared_experts);
-  }
-
-  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const {
-    const at::Tensor scores = ops::sigmoid(ops::linear(x, router_));
-    const at::Tensor ids = ops::select_experts(rule_, scores, bias_);
-    if (context.router) report(scores, ids, context);
-    const at::Tensor routed = ops::experts(x, gate_, up_, down_, ids, ops::expert_weights(rule_, scores, ids));
-    return shared_ ? ops::add(routed, (*shared_)(x)) : routed;
-  }
-
-  const at::Tensor& bias() const { return bias_; }
-
- private:
-  void report(const at::Tensor& scores, const at::Tensor& ids, const ForwardContext& context) const {
-    std::vector<int64_t> counts(static_cast<size_t>(rule_.experts), 0);
-    for (int64_t i = 0; i < ids.numel(); ++i) ++counts[static_cast<size_t>(ids.const_data_ptr<int64_t>()[i])];
-    context.router->counts.push_back(std::move(counts));
-    if (context.balance_loss) context.router->balance_losses.push_back(balance_loss(scores, context.rows));
-  }
-
-  // Sequence-wise balance loss over alpha (V3 eq. 17-20), mean over sequences: sum_i f_i P_i with
-  // f_i = E / (k T) #{t : i among the top k of s_t, unbiased}, P_i = mean_t s_ti / sum_j s_tj. Only P has a gradient.
-  at::Tensor balance_loss(const at::Tensor& scores, const Rows& rows) const {
-    RoutingRule plain = rule_;
-    plain.groups = plain.kept_groups = 1;
-    const at::Tensor top =
-        ops::select_experts(plain, scores, at::empty({rule_.experts}, scores.options().requires_grad(false)).zero_());
-    at::Tensor share = at::empty(scores.sizes(), scores.options().requires_grad(false).dtype(at::kDouble));
-    for (const auto& span : rows.spans) {
-      std::vector<double> f(static_cast<size_t>(rule_.experts), 0.0);
-      const auto t = static_cast<double>(span.count);
-      const double one = static_cast<double>(rule_.experts) / (static_cast<double>(rule_.top_k) * t);
-      const int64_t* id = top.const_data_ptr<int64_t>() + span.row * rule_.top_k;
-      for (int64_t i = 0; i < span.count * rule_.top_k; ++i) f[static_cast<size_t>(id[i])] += one;
-      for (double& x : f) x /= t * static_cast<double>(rows.spans.size());
-      for (int64_t i = 0; i < span.count; ++i) {
-        std::copy(f.begin(), f.end(), share.mutable_data_ptr<double>() + (span.row + i) * rule_.experts);
-      }
-    }
-    return (share.to(scores.scalar_type()) * scores / scores.sum(1, /*keepdim=*/true)).sum();
-  }
-
-  RoutingRule rule_;
-  Weight router_, gate_, up_, down_;
-  at::Tensor bias_;
-  std::optional<FeedForward> shared_;
-};
-
 class DeepseekV3Block final : public Block {
  public:
   DeepseekV3Block(const ModelConfig& c, int64_t layer, ParameterList& p)
@@ -163,7 +98,7 @@ class DeepseekV3Block final : public Block {
   }
 
   cpu::AttentionShape attention_shape() const override { return attention_.attention_shape(); }
-  at::Tensor router_bias() const override { return moe_ ? moe_->bias() : at::Tensor(); }
+  at::Tensor router_bias() const override { return moe_ ? moe_->selection_bias() : at::Tensor(); }
 
  private:
   static std::string prefix(int64_t layer) { return "model.layers." + std::to_string(layer) + "."; }

@@ -1,8 +1,11 @@
-// Llama, Qwen2/2.5 and Qwen3 (dense): grouped-query attention with rotary halves, SwiGLU. Follows transformers'
-// modeling_llama.py, modeling_qwen2.py (bias on q, k, v) and modeling_qwen3.py (q_norm, k_norm per head before RoPE).
+// Llama, Qwen2/2.5, Qwen3 and Qwen3-MoE: grouped-query attention with rotary halves, SwiGLU or a mixture of experts.
+// Follows transformers' modeling_llama.py, modeling_qwen2.py (bias on q, k, v), modeling_qwen3.py (q_norm, k_norm per
+// head before RoPE) and modeling_qwen3_moe.py.
 #include <cmath>
+#include <optional>
 
 #include "models/layers.h"
+#include "models/mixture_of_experts.h"
 
 namespace hone {
 namespace {
@@ -37,9 +40,13 @@ class LlamaBlock final : public Block {
       q_norm_ = p.add(attn + "q_norm.weight", {dim_}, ParameterKind::kNorm);
       k_norm_ = p.add(attn + "k_norm.weight", {dim_}, ParameterKind::kNorm);
     }
-    gate_ = projection(p, prefix + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    up_ = projection(p, prefix + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    down_ = projection(p, prefix + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
+    if (c.is_moe_layer(layer)) {
+      moe_.emplace(c, prefix + "mlp.", p);
+    } else {
+      gate_ = projection(p, prefix + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
+      up_ = projection(p, prefix + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
+      down_ = projection(p, prefix + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
+    }
     input_norm_ = p.add(prefix + "input_layernorm.weight", {c.hidden_size}, ParameterKind::kNorm);
     post_norm_ = p.add(prefix + "post_attention_layernorm.weight", {c.hidden_size}, ParameterKind::kNorm);
   }
@@ -48,7 +55,7 @@ class LlamaBlock final : public Block {
     LayerCache* cache = context.cache ? &(*context.cache)[static_cast<size_t>(layer)] : nullptr;
     const at::Tensor h = ops::add(x, attend(ops::rms_norm(x, input_norm_, eps_), context.rows, cache));
     const at::Tensor n = ops::rms_norm(h, post_norm_, eps_);
-    return ops::add(h, down_(ops::swiglu(gate_(n), up_(n))));
+    return ops::add(h, moe_ ? (*moe_)(n, context) : down_(ops::swiglu(gate_(n), up_(n))));
   }
 
   cpu::AttentionShape attention_shape() const override {
@@ -77,6 +84,7 @@ class LlamaBlock final : public Block {
   double eps_;
   RopeTable rope_;
   Projection q_, k_, v_, o_, gate_, up_, down_;
+  std::optional<MixtureOfExperts> moe_;
   at::Tensor q_norm_, k_norm_, input_norm_, post_norm_;
 };
 

@@ -1,21 +1,20 @@
 #include "models/policy.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 #include <stdexcept>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "models/atomic_file.h"
 #include "models/layers.h"
 #include "models/safetensors.h"
+#include "models/weights.h"
 
 namespace hone {
 namespace {
@@ -27,42 +26,14 @@ std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, Para
     case Architecture::kLlama:
     case Architecture::kQwen2:
     case Architecture::kQwen3:
-      return make_llama_block(config, layer, parameters);
     case Architecture::kQwen3Moe:
       break;
   }
-  throw std::invalid_argument(fmt::format("models of type {} cannot be built yet", model_type(config.architecture)));
+  return make_llama_block(config, layer, parameters);
 }
 
 std::string slice_name(std::string pattern, int64_t e) {
   return pattern.replace(pattern.find("{e}"), 3, std::to_string(e));
-}
-
-at::ScalarType scalar_type(const TensorInfo& t, const std::filesystem::path& file) {
-  if (t.dtype == "F32") return at::kFloat;
-  if (t.dtype == "BF16") return at::kBFloat16;
-  if (t.dtype == "F16") return at::kHalf;
-  if (t.dtype == "F64") return at::kDouble;
-  throw std::runtime_error(fmt::format("{}: tensor {} has type {}; weights can be F32, F16, BF16 or F64 here",
-                                       file.string(), t.name, t.dtype));
-}
-
-at::Tensor as_tensor(const TensorInfo& t, const std::filesystem::path& file) {
-  const at::ScalarType type = scalar_type(t, file);
-  std::vector<std::byte> aligned(t.data, t.data + t.num_bytes);
-  return at::from_blob(aligned.data(), t.shape, at::TensorOptions().dtype(type)).to(at::kFloat).clone();
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
-}
-
-// Tensors that a checkpoint may hold and the policy does not need: the announced multi-token-prediction layers.
-bool may_be_ignored(const std::string& name, const ModelConfig& config) {
-  for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i) {
-    if (name.starts_with(fmt::format("model.layers.{}.", config.num_hidden_layers + i))) return true;
-  }
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
 }  // namespace
@@ -70,7 +41,7 @@ bool may_be_ignored(const std::string& name, const ModelConfig& config) {
 // --- parameters -------------------------------------------------------------------------------------------------
 
 at::Tensor ParameterList::add(std::string name, std::vector<int64_t> shape, ParameterKind kind) {
-  parameters_.push_back({{std::move(name)}, at::zeros(shape, at::kFloat), kind});
+  parameters_.push_back({{std::move(name)}, at::empty(shape, at::kFloat), kind});
   return parameters_.back().tensor;
 }
 
@@ -78,7 +49,7 @@ at::Tensor ParameterList::add_stack(const std::string& name, int64_t slices, std
   std::vector<std::string> names;
   for (int64_t e = 0; e < slices; ++e) names.push_back(slice_name(name, e));
   shape.insert(shape.begin(), slices);
-  parameters_.push_back({std::move(names), at::zeros(shape, at::kFloat), ParameterKind::kMatrix});
+  parameters_.push_back({std::move(names), at::empty(shape, at::kFloat), ParameterKind::kMatrix});
   return parameters_.back().tensor;
 }
 
@@ -128,43 +99,23 @@ std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, ui
   at::NoGradGuard no_grad;
   auto generator = at::detail::createCPUGenerator(seed);
   for (const Parameter& p : policy->parameters_.all()) {
-    if (p.kind == ParameterKind::kNorm) p.tensor.fill_(1);
-    if (p.kind == ParameterKind::kMatrix || p.kind == ParameterKind::kEmbedding) p.tensor.normal_(0, std, generator);
+    const bool is_matrix = p.kind == ParameterKind::kMatrix || p.kind == ParameterKind::kEmbedding;
+    if (is_matrix) p.tensor.normal_(0, std, generator);
+    else p.tensor.fill_(p.kind == ParameterKind::kNorm ? 1 : 0);
   }
   return policy;
 }
 
 std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
   std::unique_ptr<Policy> policy(new Policy(load_model_config(model_dir)));
-  std::map<std::string, at::Tensor> wanted;
-  policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) { wanted.emplace(name, t); });
-  at::NoGradGuard no_grad;
-  for (const auto& path : safetensors_files(model_dir)) {
-    const SafetensorsFile file = SafetensorsFile::open(path);
-    for (const TensorInfo& info : file.tensors()) {
-      const auto found = wanted.find(info.name);
-      if (found == wanted.end()) {
-        if (may_be_ignored(info.name, policy->config_)) continue;
-        throw std::runtime_error(
-            fmt::format("{}: tensor {} has no place in a {} of this config.json (or stands there twice); "
-                        "check that config and weights belong together",
-                        path.string(), info.name, model_type(policy->config_.architecture)));
-      }
-      if (found->second.sizes().vec() != info.shape) {
-        throw std::runtime_error(
-            fmt::format("{}: tensor {} has shape {}, config.json asks for {}; check that config and "
-                        "weights belong together",
-                        path.string(), info.name, shape_text(info.shape), shape_text(found->second.sizes())));
-      }
-      found->second.copy_(as_tensor(info, path));
-      wanted.erase(found);
-    }
-  }
-  if (!wanted.empty()) {
-    throw std::runtime_error(
-        fmt::format("{}: tensor {} is missing ({} in all); check that config.json and weights belong together",
-                    model_dir.string(), wanted.begin()->first, wanted.size()));
-  }
+  const ModelWeights weights = ModelWeights::open(model_dir);
+  std::set<std::string> used;
+  policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
+    const StoredWeight& stored = weights.require(name, t.sizes());
+    ModelWeights::read(stored, {t.mutable_data_ptr<float>(), static_cast<size_t>(t.numel())});
+    used.insert(name);
+  });
+  weights.refuse_others(used, policy->config_);
   return policy;
 }
 

@@ -31,7 +31,8 @@ Model load_model(const fs::path& folder) {
     throw std::runtime_error(
         fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", folder.string()));
   }
-  Model model{Policy::load(dir), Tokenizer::from_file(dir / "tokenizer.json"), {}};
+  Model model{Policy::load(dir), Tokenizer::from_file(dir / "tokenizer.json"), nullptr, {}};
+  if (ChatTemplate::is_in(dir)) model.chat = std::make_shared<ChatTemplate>(ChatTemplate::from_folder(dir));
   for (const char* name : kSideFiles) {
     if (fs::exists(dir / name)) model.side_files[name] = read_file(dir / name);
   }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "models/policy.h"
+#include "models/text/chat_template.h"
 #include "models/tokenizer.h"
 #include "rl/optimizer.h"
 
@@ -18,6 +19,7 @@ namespace hone {
 struct Model {
   std::unique_ptr<Policy> policy;
   Tokenizer tokenizer;
+  std::shared_ptr<const ChatTemplate> chat;       ///< null when the folder has none
   std::map<std::string, std::string> side_files;  ///< tokenizer_config.json, generation_config.json, ... as text
 };
 

@@ -10,6 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "rollout/sampler.h"
+
 namespace hone {
 
 /// What a number may be; checked when the recipe is read.
@@ -110,21 +112,18 @@ struct SftConfig {
   }
 };
 
-/// What a completion is drawn from; shared by rl, eval and the generate verb.
-struct SamplingConfig {
-  double temperature = 1.0;
-  int64_t top_k = 0;
-  double top_p = 1.0;
-  int64_t max_completion_length = 256;
-  int64_t min_completion_length = 0;
-
+/// How completions are drawn, under the names that recipes use.
+struct SamplingConfig : SamplingOptions {
   template <class Visitor>
   void visit(Visitor& v) {
     v("temperature", temperature, kNonNegative, "logits are divided by this first; 0 takes the largest logit");
     v("top_k", top_k, kCount, "keep the k most likely tokens; 0: off");
     v("top_p", top_p, Range{1e-6, 1}, "keep the smallest set of tokens whose probability reaches p; 1: off");
-    v("max_completion_length", max_completion_length, kAtLeastOne, "tokens of a completion, the end token included");
-    v("min_completion_length", min_completion_length, kCount, "the end token is not drawn before this length");
+    v("min_p", min_p, kUnit, "keep the tokens with at least this share of the largest probability; 0: off");
+    v("repetition_penalty", repetition_penalty, Range{1e-3, 1e3}, "logits of tokens that are there already; 1: off");
+    v("stop", stop, "texts that end a completion where they appear");
+    v("max_completion_length", max_new_tokens, kAtLeastOne, "tokens of a completion, the end token included");
+    v("min_completion_length", min_new_tokens, kCount, "the end token is not drawn before this length");
   }
 };
 

@@ -5,8 +5,6 @@
 
 #include <fmt/core.h>
 
-#include "rl/metrics.h"
-
 namespace hone {
 namespace {
 
@@ -14,6 +12,15 @@ std::string trimmed(const std::string& text) {
   const char* kSpace = " \t\r\n";
   const size_t begin = text.find_first_not_of(kSpace);
   return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
+// What stands in the last <answer>..</answer>; empty when there is none.
+std::string last_tagged(const std::string& text) {
+  const std::string open = "<answer>", close = "</answer>";
+  const size_t found = text.rfind(open);
+  if (found == text.npos) return "";
+  const size_t begin = found + open.size(), end = text.find(close, begin);
+  return end == text.npos ? "" : trimmed(text.substr(begin, end - begin));
 }
 
 // What stands in the braces of the last \boxed; empty when they are never closed.
@@ -33,7 +40,7 @@ std::string last_boxed(const std::string& text) {
 }  // namespace
 
 std::string final_answer(const std::string& text) {
-  const std::string answer = last_answer(text);
+  const std::string answer = last_tagged(text);
   return answer.empty() ? last_boxed(text) : answer;
 }
 

@@ -17,15 +17,9 @@ struct Evaluation {
   std::map<std::string, double> metrics;  ///< eval_* of rl/metrics.h; with a task its diagnosis as eval_NAME
 };
 
-/// Prompts of a data file under the model's tokenizer.
-std::vector<Prompt> load_prompts(const std::string& file, const Tokenizer& tokenizer);
-
 /// The random key of a completion is (seed, eval, 0, row number or the row's own id, sample, position). `task` may be
 /// null.
 Evaluation evaluate(const Model& model, const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards,
                     const EvalConfig& config, uint64_t seed, const Task* task, int threads);
-
-/// The sampler's options of a recipe's.
-struct SamplingOptions sampling_options(const SamplingConfig& config);
 
 }  // namespace hone

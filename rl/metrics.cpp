@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "rl/advantage.h"
+#include "rl/eval_stats.h"
 
 namespace hone {
 namespace {
@@ -111,16 +112,10 @@ void put_part_metrics(Metrics& metrics, const std::vector<Group>& groups) {
 
 /// One problem's scored samples: whether each was correct, and what it answered.
 struct Problem {
-  struct Sample {
-    bool correct;
-    std::string answer;
-  };
-  std::vector<Sample> samples;
+  std::vector<Vote> samples;
 
   int64_t num_samples() const { return int64_t(samples.size()); }
-  int64_t num_correct() const {
-    return std::count_if(samples.begin(), samples.end(), [](const Sample& s) { return s.correct; });
-  }
+  int64_t num_correct() const { return std::ranges::count(samples, true, &Vote::is_correct); }
 };
 
 bool is_scored(const Reward& reward) {
@@ -134,29 +129,9 @@ Problem make_problem(const Group& group) {
   for (size_t g = 0; g < group.rewards.size(); ++g) {
     if (!is_scored(group.rewards[g])) continue;
     problem.samples.push_back(
-        {group.rewards[g].parts.front().score.verdict == Verdict::kCorrect, last_answer(group.rollouts.at(g).text)});
+        {final_answer(group.rollouts.at(g).text), group.rewards[g].parts.front().score.verdict == Verdict::kCorrect});
   }
   return problem;
-}
-
-/// Share of correct samples among those that gave the most frequent answer. One text can be judged both ways (a reward
-/// may also want the exact format), so the share stands for the vote of a random one of them. A sample without an
-/// answer does not vote.
-double majority(const Problem& problem) {
-  struct Votes {
-    int64_t total = 0, correct = 0;
-  };
-  std::map<std::string, Votes> votes;
-  for (const auto& sample : problem.samples) {
-    auto& vote = votes[sample.answer];
-    vote.total += !sample.answer.empty();
-    vote.correct += sample.correct;
-  }
-  Votes best;
-  for (const auto& sample : problem.samples) {  // in order of appearance, so that the first of equals wins
-    if (votes[sample.answer].total > best.total) best = votes[sample.answer];
-  }
-  return best.total ? double(best.correct) / double(best.total) : 0;
 }
 
 Values over_problems(const std::vector<Problem>& problems, const std::function<double(const Problem&)>& fn) {
@@ -209,7 +184,8 @@ std::map<std::string, double> eval_metrics(const std::vector<Group>& groups,
   }
   Metrics metrics;
   put_pass_metrics(metrics, problems, group_size);
-  metrics[fmt::format("eval_maj@{}", group_size)] = mean(over_problems(problems, majority));
+  metrics[fmt::format("eval_maj@{}", group_size)] =
+      mean(over_problems(problems, [](const Problem& p) { return majority(p.samples); }));
   metrics["eval_num_problems"] = double(problems.size());
   metrics["eval_not_scored"] = double(num_samples - num_scored) / double(num_samples);
   put_mean(metrics, "eval_mean_length", lengths(groups, false));
@@ -240,17 +216,6 @@ int64_t count_words(const std::string& text, const std::vector<std::string>& wor
     at += std::max<size_t>(1, longest);
   }
   return count;
-}
-
-std::string last_answer(const std::string& text) {
-  const std::string open = "<answer>", close = "</answer>";
-  const size_t begin = text.rfind(open);
-  if (begin == std::string::npos) return "";
-  const size_t start = begin + open.size(), end = text.find(close, start);
-  if (end == std::string::npos) return "";
-  const size_t first = text.find_first_not_of(" \t\r\n", start);
-  if (first >= end) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r\n", end - 1) + 1 - first);
 }
 
 }  // namespace hone

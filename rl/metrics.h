@@ -23,7 +23,7 @@ std::map<std::string, double> reward_metrics(const std::vector<Group>& groups,
 /// of samples). Names:
 ///   eval_pass@1 and its 95 % interval eval_pass@1_low/_high: mean over problems of c/n, +- 1.96 standard errors
 ///   eval_pass@k for k = 2, 4, .. < n and n: mean of 1 - C(n-c, k)/C(n, k), unbiased (arXiv:2107.03374)
-///   eval_maj@n: the most frequent text inside the last <answer>, the first of equals; its share of correct samples
+///   eval_maj@n: the most frequent final_answer() (rl/eval_stats.h), the first of equals; its share of correct samples
 ///   eval_mean_length, eval_truncated (share cut at the limit), eval_reflections, eval_num_problems
 /// Throws std::runtime_error when nothing could be scored.
 std::map<std::string, double> eval_metrics(const std::vector<Group>& groups,
@@ -34,8 +34,5 @@ double pass_at_k(int64_t n, int64_t c, int64_t k);
 
 /// Occurrences of any of the words in text, none counted twice.
 int64_t count_words(const std::string& text, const std::vector<std::string>& words);
-
-/// The text inside the last <answer>..</answer>, without outer white space; empty when there is none.
-std::string last_answer(const std::string& text);
 
 }  // namespace hone

@@ -87,9 +87,9 @@ class StageChecker {
     require(o.adam_beta1 < 1 && o.adam_beta2 < 1, "adam_beta1 and adam_beta2 must be below 1");
   }
   void check_sampling(const SamplingConfig& s) {
-    require(s.min_completion_length <= s.max_completion_length,
-            fmt::format("min_completion_length {} is above max_completion_length {}", s.min_completion_length,
-                        s.max_completion_length));
+    require(
+        s.min_new_tokens <= s.max_new_tokens,
+        fmt::format("min_completion_length {} is above max_completion_length {}", s.min_new_tokens, s.max_new_tokens));
   }
   void check_rewards(const Names& rewards) {
     require(!rewards.empty(), "reward_funcs is missing; name at least one, e.g. [countdown]");

@@ -12,6 +12,7 @@
 #include "rewards/rewards.h"
 #include "rl/evaluate.h"
 #include "rl/metrics.h"
+#include "rl/prompts.h"
 #include "rl/recipe.h"
 #include "rl/report.h"
 #include "rl/run_lock.h"
@@ -136,14 +137,15 @@ class Run {
 
   Metrics run_kind(const RlConfig& config, const StageContext& stage) {
     Model model = load_model(path_of(config.model));
-    const auto prompts = load_prompts(path_of(config.data).string(), model.tokenizer);
-    progress_.set_accuracy(config.reward_funcs.empty() ? "" : config.reward_funcs[0]);
-    return train_rl(config, stage, std::move(model), prompts, make_rewards(config.reward_funcs, config.reward_weights));
+    const auto prompts = load_prompts(path_of(config.data), model);
+    const auto rewards = make_rewards(config.reward_funcs, config.reward_weights);
+    progress_.set_accuracy(rewards.empty() ? "" : rewards[0].name);
+    return train_rl(config, stage, std::move(model), prompts, rewards);
   }
 
   Metrics run_kind(const EvalConfig& config, const StageContext& stage) {
     const Model model = load_model(path_of(config.model));
-    auto prompts = load_prompts(path_of(config.data).string(), model.tokenizer);
+    auto prompts = load_prompts(path_of(config.data), model);
     if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit)
       prompts.resize(static_cast<size_t>(config.limit));
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);

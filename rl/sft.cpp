@@ -70,7 +70,7 @@ Model random_model(const BaseConfig& config, const StageContext& stage, const Ta
   json["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
   const ModelConfig model_config = parse_recipe_model(json, "stage " + stage.name + ", model_config");
   auto side_files = make_side_files(model_config, tokenizer);
-  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer),
+  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer), nullptr,
           std::move(side_files)};
 }
 

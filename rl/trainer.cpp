@@ -77,7 +77,7 @@ class Trainer {
     GroupScorer scorer(prompts, rewards_, stage_.threads);
     generate(
         training_.policy(), training_.model().tokenizer, prompts,
-        {.sampling = sampling_options(config_.sampling),
+        {.sampling = config_.sampling,
          .samples = config_.num_generations,
          .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
          .slots = {},
@@ -108,9 +108,9 @@ class Trainer {
 
   std::vector<Minibatch> make_minibatches(const std::vector<Group>& groups, const Advantages& advantages) {
     const BatchOptions options{.normaliser = loss_.normaliser,
-                               .max_completion_length = config_.sampling.max_completion_length,
+                               .max_completion_length = config_.sampling.max_new_tokens,
                                .mask_truncated = config_.mask_truncated_completions,
-                               .min_completion_length = config_.sampling.min_completion_length,
+                               .min_completion_length = config_.sampling.min_new_tokens,
                                .end_token = end_tokens(training_.policy().config())[0]};
     std::vector<Minibatch> all;
     for (int64_t k = 0; k < config_.steps_per_generation; ++k) {
@@ -244,10 +244,11 @@ void check(const RlConfig& c, const StageContext& stage, const std::vector<Promp
         "that a run stops and resumes between rollouts",
         c.optim.max_steps, c.optim.save_steps, per_rollout));
   }
-  if (c.sampling.top_k > 0 || c.sampling.top_p < 1) {
+  const SamplingOptions& s = c.sampling;
+  if (s.top_k > 0 || s.top_p < 1 || s.min_p > 0 || s.repetition_penalty != 1) {
     refuse(
-        "top_k and top_p must be off in training: the policy gradient is that of the whole distribution; use "
-        "temperature");
+        "top_k, top_p, min_p and repetition_penalty must be off in training: the policy gradient is that of the whole "
+        "distribution; use temperature");
   }
 }
 

@@ -46,6 +46,8 @@ json take(json& row, const char* key) {
   return value;
 }
 
+bool has(const json& row, const char* key) { return row.contains(key) && !row[key].is_null(); }
+
 bool fits(const json& value, int64_t high) {
   return value.is_number_integer() && (value.is_number_unsigned() || value.get<int64_t>() >= 0) &&
          value.get<uint64_t>() <= static_cast<uint64_t>(high);
@@ -60,18 +62,21 @@ int64_t row_id(const json& value, int64_t row_number) {
   return value.get<int64_t>();
 }
 
-std::string prompt_text(const json& value) {
-  if (value.is_null()) return {};
-  if (value.is_array()) {
+/// The messages of the row as the file has them: the order of an object's keys shows in what a template writes.
+std::string messages_text(const std::string& line, const char* key) {
+  return nlohmann::ordered_json::parse(line).at(key).dump();
+}
+
+EncodedPrompt encoded(const json& row, const std::string& line, const PromptEncoder& encoder) {
+  const char* key = has(row, "prompt") ? "prompt" : "messages";
+  if (row[key].is_string()) return encoder.text(row[key].get_ref<const std::string&>());
+  if (!row[key].is_array()) {
     throw std::runtime_error(
-        "\"prompt\" is a list of chat messages, and chat templates are not applied here yet; give \"prompt\" as a "
-        "string "
-        "with the model's chat template already applied");
+        fmt::format("\"{}\" is a {}; it must be a string or a list of chat messages", key, row[key].type_name()));
   }
-  if (!value.is_string()) {
-    throw std::runtime_error(fmt::format("\"prompt\" is a {}; it must be a string", value.type_name()));
-  }
-  return value.get<std::string>();
+  if (encoder.chat) return encoder.chat(messages_text(line, key));
+  throw std::runtime_error(fmt::format(
+      "\"{}\" is a list of chat messages, and the model has no chat template; give \"prompt\" as a string", key));
 }
 
 std::vector<int32_t> prompt_ids(const json& value) {
@@ -88,20 +93,18 @@ std::vector<int32_t> prompt_ids(const json& value) {
   return ids;
 }
 
-Prompt to_prompt(json row, int64_t row_number, const EncodeFn& encode) {
-  const json text = take(row, "prompt"), ids = take(row, "prompt_ids");
-  if (text.is_null() && ids.is_null()) {
-    throw std::runtime_error("the row has neither \"prompt\" nor \"prompt_ids\"; add one of them");
-  }
-  Prompt prompt;
-  prompt.id = row_id(take(row, "id"), row_number);
-  prompt.text = prompt_text(text);
-  prompt.token_ids = ids.is_null() ? encode(prompt.text) : prompt_ids(ids);
+Prompt to_prompt(const std::string& line, int64_t row_number, const PromptEncoder& encoder) {
+  json row = parse_row(line);
+  const bool has_text = has(row, "prompt") || has(row, "messages");
+  EncodedPrompt prompt = has_text ? encoded(row, line, encoder) : EncodedPrompt();
+  if (has(row, "prompt_ids")) prompt.token_ids = prompt_ids(row["prompt_ids"]);
+  else if (!has_text) throw std::runtime_error("the row has neither \"prompt\" nor \"prompt_ids\"; add one of them");
   if (prompt.token_ids.empty()) {
     throw std::runtime_error("the prompt has no tokens; a completion needs at least one to start from");
   }
-  prompt.columns = row.dump();
-  return prompt;
+  const int64_t id = row_id(take(row, "id"), row_number);
+  for (const char* key : {"prompt", "messages", "prompt_ids"}) row.erase(key);
+  return {.id = id, .text = std::move(prompt.text), .token_ids = std::move(prompt.token_ids), .columns = row.dump()};
 }
 
 bool is_blank(const std::string& line) { return line.find_first_not_of(" \t\r\n") == std::string::npos; }
@@ -112,7 +115,7 @@ std::runtime_error at_line(const std::string& path, int64_t line, const char* wh
 
 }  // namespace
 
-std::vector<Prompt> load_prompts(const std::string& path, const EncodeFn& encode) {
+std::vector<Prompt> load_prompts(const std::string& path, const PromptEncoder& encoder) {
   std::ifstream file(path);
   if (!file) throw std::runtime_error(path + ": cannot be opened; give the path of a readable JSONL file");
   std::vector<Prompt> prompts;
@@ -121,7 +124,7 @@ std::vector<Prompt> load_prompts(const std::string& path, const EncodeFn& encode
   for (int64_t number = 1; std::getline(file, line); ++number) {
     if (is_blank(line)) continue;
     try {
-      prompts.push_back(to_prompt(parse_row(line), static_cast<int64_t>(prompts.size()), encode));
+      prompts.push_back(to_prompt(line, static_cast<int64_t>(prompts.size()), encoder));
       const auto [seen, is_new] = line_of_id.emplace(prompts.back().id, number);
       if (!is_new) {
         throw std::runtime_error(fmt::format("id {} is already used on line {}; give every row its own \"id\", or none",

@@ -3,8 +3,8 @@
 //   {"prompt": "7 3 12:33\n", "numbers": [7, 3, 12], "target": 33}      -> Prompt{0, "7 3 12:33\n", {..},
 //   {"numbers":..}}
 //   {"prompt_ids": [17, 5, 9], "id": 4}                                 -> Prompt{4, "", {17, 5, 9}, "{}"}
-//
-// Chat messages as a prompt are refused: a string with the chat template already applied is wanted.
+//   {"prompt": [{"role": "user", "content": "Hi"}]} or {"messages": [..]}  -> what the model's chat template makes of
+//   it
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,24 @@
 
 namespace hone {
 
-/// Text to token ids under the policy's tokenizer. What it throws is reported with file and line.
-using EncodeFn = std::function<std::vector<int32_t>(std::string_view text)>;
+/// What the policy reads and its token ids.
+struct EncodedPrompt {
+  std::string text;
+  std::vector<int32_t> token_ids;
+};
 
-/// One Prompt per row, in file order. A row holds `prompt` (a string), `prompt_ids` (token ids, which then stand in
-/// place of the encoded text) or both; `id`, an integer, replaces the row number (counted from 0); every other key
-/// goes to the columns. Empty lines are skipped. Throws std::runtime_error naming file and line for a row that is
-/// broken, has no prompt or repeats an id, and for a file that cannot be read or holds no row.
-std::vector<Prompt> load_prompts(const std::string& path, const EncodeFn& encode);
+/// How the prompts of a policy are made. What these throw is reported with file and line.
+struct PromptEncoder {
+  std::function<EncodedPrompt(std::string_view text)> text;
+  /// A list of chat messages as JSON text. Empty: messages are refused.
+  std::function<EncodedPrompt(std::string_view messages)> chat;
+};
+
+/// One Prompt per row, in file order. A row holds `prompt` (a string or chat messages), `messages`, or `prompt_ids`
+/// (token ids, which then stand in place of the encoded text); `id`, an integer, replaces the row number (counted from
+/// 0); every other key goes to the columns. Empty lines are skipped. Throws std::runtime_error naming file and line for
+/// a row that is broken, has no prompt or repeats an id, and for a file that cannot be read or holds no row.
+std::vector<Prompt> load_prompts(const std::string& path, const PromptEncoder& encoder);
 
 /// The prompts of a step, as positions in the data set: each epoch is a permutation of all prompts, the next begins
 /// where the last is used up (also in the middle of a step). A pure function of its arguments, so that a resumed run

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "models/kernels/thread_pool.h"
+#include "rollout/stop_matcher.h"
 
 namespace hone {
 namespace {
@@ -25,6 +26,15 @@ std::string text_of(const Rollout& r, const Tokenizer& tokenizer) {
   std::erase_if(shown, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
   return tokenizer.decode(shown);
 }
+
+// Looks for stop strings in a completion while it grows.
+struct StopWatch {
+  StreamDecoder decoder;
+  StopMatcher matcher;
+
+  bool push(int32_t id) { return matcher.append(decoder.push(id)); }
+  bool finish() { return matcher.append(decoder.finish()); }
+};
 
 // One completion in flight: its place in the cache and how far it is.
 struct Active {
@@ -51,6 +61,7 @@ class Generation {
         rollouts_(static_cast<size_t>(total())),
         running_(prompts.size(), options.samples) {
     for (int64_t i = places_; i-- > 0;) free_.push_back(i);
+    watches_.resize(options.sampling.stop.empty() ? 0 : static_cast<size_t>(places_));
   }
 
   std::vector<Rollout> run() {
@@ -135,6 +146,10 @@ class Generation {
     r.prompt_id = prompts_[static_cast<size_t>(a.rollout / options_.samples)].id;
     r.sample = static_cast<int32_t>(a.rollout % options_.samples);
     r.policy_version = options_.policy_version;
+    if (!watches_.empty()) {
+      watches_[static_cast<size_t>(a.place)] =
+          std::make_unique<StopWatch>(StopWatch{StreamDecoder(tokenizer_), StopMatcher(options_.sampling.stop)});
+    }
   }
 
   // One token for every completion in flight.
@@ -177,19 +192,35 @@ class Generation {
                                static_cast<uint32_t>(r.sample));
     const SamplingOptions& s = options_.sampling;
     const int32_t forbidden = static_cast<int64_t>(position) + 1 < s.min_new_tokens ? ends_[0] : -1;
-    const Draw draw = draw_token(logits, policy_.config().vocab_size, s, forbidden, random.uniform(position), scratch);
+    const int64_t vocabulary = policy_.config().vocab_size;
+    std::vector<float> penalised;
+    const auto& prompt_ids = prompts_[static_cast<size_t>(a.rollout / options_.samples)].token_ids;
+    logits = with_repetition_penalty(logits, vocabulary, s.repetition_penalty, prompt_ids, r.token_ids, penalised);
+    const Draw draw = draw_token(logits, vocabulary, s, forbidden, random.uniform(position), scratch);
     r.token_ids.push_back(draw.token);
     r.logprobs.push_back(draw.logprob);
-    const bool end = std::find(ends_.begin(), ends_.end(), draw.token) != ends_.end();
+    return ends(a, r);
+  }
+
+  // Whether the completion ends with its newest token, and why.
+  bool ends(const Active& a, Rollout& r) {
+    const bool end = std::find(ends_.begin(), ends_.end(), r.token_ids.back()) != ends_.end();
+    const bool full = static_cast<int64_t>(r.token_ids.size()) >= options_.sampling.max_new_tokens;
     r.finish_reason = end ? FinishReason::kEos : FinishReason::kLength;
-    return end || static_cast<int64_t>(r.token_ids.size()) >= s.max_new_tokens;
+    if (watches_.empty()) return end || full;
+    StopWatch& watch = *watches_[static_cast<size_t>(a.place)];
+    const bool is_text = !end && r.token_ids.back() < tokenizer_.vocab_size();
+    bool stop = is_text && watch.push(r.token_ids.back());
+    if (!stop && (end || full)) stop = watch.finish();
+    if (stop && !end) r.finish_reason = FinishReason::kStop;
+    return end || full || stop;
   }
 
   // A completion has ended; the last one of a prompt completes its group.
   void retire(const Active& a) {
     free_.push_back(a.place);
     Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
-    r.text = text_of(r, tokenizer_);
+    r.text = watches_.empty() ? text_of(r, tokenizer_) : watches_[static_cast<size_t>(a.place)]->matcher.text();
     const int64_t prompt = a.rollout / options_.samples;
     if (--running_[static_cast<size_t>(prompt)] > 0 || !options_.on_group) return;
     options_.on_group(first_prompt_ + prompt,
@@ -210,6 +241,7 @@ class Generation {
   std::vector<int64_t> running_;  // (P) completions of a prompt that have not ended
   std::vector<Active> active_;
   std::vector<int64_t> free_;
+  std::vector<std::unique_ptr<StopWatch>> watches_;  // (places) empty when there are no stop strings
   std::vector<float> scratch_;
   int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
 };

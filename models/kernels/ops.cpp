@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -213,7 +216,7 @@ at::Tensor ops::linear(const at::Tensor& x, const Weight& w, const at::Tensor& b
                                               : linear_forward(rows, w, bias);
 }
 
-// --- add, rms_norm, swiglu, sigmoid -----------------------------------------------------------------------------
+// --- add, rms_norm, swiglu, sigmoid, softmax -----------------------------------------------------------------------
 
 namespace {
 
@@ -292,6 +295,31 @@ struct SigmoidFn : Function<SigmoidFn> {
   }
 };
 
+at::Tensor softmax_forward(const at::Tensor& x) {
+  const int64_t c = x.size(-1), n = x.numel() / c;
+  at::Tensor y = at::empty_like(x);
+  for (int64_t i = 0; i < n; ++i) {
+    const float* from = data(x) + i * c;
+    float* to = data(y) + i * c;
+    cpu::exp_row(from, c, cpu::row_stats(from, c, 1, -1), 1, -1, to);
+    const auto scale = static_cast<float>(1 / std::accumulate(to, to + c, 0.0));
+    for (int64_t j = 0; j < c; ++j) to[j] *= scale;
+  }
+  return y;
+}
+
+struct SoftmaxFn : Function<SoftmaxFn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x) {
+    at::Tensor y = softmax_forward(x);
+    ctx->save_for_backward({y});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const at::Tensor y = ctx->get_saved_variables()[0], weighted = grads[0] * y;
+    return {weighted - y * weighted.sum(-1, /*keepdim=*/true)};
+  }
+};
+
 }  // namespace
 
 at::Tensor ops::add(const at::Tensor& a, const at::Tensor& b) {
@@ -315,6 +343,12 @@ at::Tensor ops::swiglu(const at::Tensor& gate, const at::Tensor& up) {
 at::Tensor ops::sigmoid(const at::Tensor& x) {
   if (!native(x)) return x.sigmoid();
   return wants_grad({&x}) ? SigmoidFn::apply(x) : sigmoid_forward(x);
+}
+
+at::Tensor ops::softmax(const at::Tensor& x) {
+  if (!native(x)) return x.softmax(-1);
+  const at::Tensor rows = x.contiguous();
+  return wants_grad({&x}) ? SoftmaxFn::apply(rows) : softmax_forward(rows);
 }
 
 // --- rope -------------------------------------------------------------------------------------------------------
@@ -893,7 +927,9 @@ struct ExpertsFn : Function<ExpertsFn> {
 }  // namespace
 
 at::Tensor ops::select_experts(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& bias) {
-  const at::Tensor s = scores.detach().contiguous(), b = bias.detach().to(scores.scalar_type()).contiguous();
+  const at::Tensor s = scores.detach().contiguous();
+  const at::Tensor b =
+      bias.defined() ? bias.detach().to(s.scalar_type()).contiguous() : at::zeros({rule.experts}, s.options());
   at::Tensor ids = at::empty({scores.size(0), rule.top_k}, scores.options().dtype(at::kLong));
   if (s.scalar_type() == at::kDouble) select_rows<double>(rule, s, b, ids);
   else select_rows<float>(rule, s, b, ids);

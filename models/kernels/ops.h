@@ -114,6 +114,8 @@ at::Tensor rope(const at::Tensor& x, const RopeTable& table, const Rows& rows);
 /// silu(gate) * up.
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
 at::Tensor sigmoid(const at::Tensor& x);
+/// Over the last dim.
+at::Tensor softmax(const at::Tensor& x);
 
 /// Causal attention of every row over its own sequence. q (N, H, Dk), k (N, K, Dk), v (N, K, Dv) -> (N, H, Dv); with
 /// shape.value_in_key v is undefined and the value is k's first Dv entries. With a cache, k and v are written to it
@@ -130,7 +132,7 @@ at::Tensor latent_key(const LatentShape& s, const at::Tensor& kv, const at::Tens
 /// context (N, H, c) -> (N, H dv): Wuv.
 at::Tensor latent_value(const LatentShape& s, const at::Tensor& context, const Weight& kv_b);
 
-/// scores (N, E), bias (E) -> ids (N, k) int64. No gradient.
+/// scores (N, E), bias (E), undefined for none -> ids (N, k) int64. No gradient.
 at::Tensor select_experts(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& bias);
 /// The chosen scores, divided by their sum + 1e-20 if `normalise`, times `scale`: (N, k).
 at::Tensor expert_weights(const RoutingRule& rule, const at::Tensor& scores, const at::Tensor& ids);

@@ -66,7 +66,8 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
                 (["--prompt", "--data"], ["generate", "--model", "x", "--prompt", "y", "--data", "z"]),
                 (["f16", "float32"], ["generate", "--model", "x", "--prompt", "y", "--dtype", "f16"]),
                 (["bfloat16"], ["generate", "--model", "x", "--prompt", "y", "--dtype", "bfloat16"]),
-                (["--chat"], ["generate", "--model", "x", "--prompt", "y", "--chat"]),
+                (["--min-p", "1.5"], ["generate", "--model", "x", "--min-p", 1.5]),
+                (["--repetition-penalty", "0"], ["generate", "--model", "x", "--repetition-penalty", 0]),
                 (["--last", "--logits"], ["logprobs", "--model", "x", "--data", "y", "--last"]),
                 (["--svg", "--stage"], ["report", "x", "--svg", "y"])):
             self.assertEqual(self.refused(2, words, *args).stdout, "")
@@ -180,12 +181,13 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
         self.model_refused(["config.json", "gpt2"], change_json("config.json", model_type="gpt2"))
         self.model_refused(["shape", "config.json"], change_json("config.json", intermediate_size=48))
         self.model_refused(["missing"], change_json("config.json", num_hidden_layers=3))
+        self.model_refused(["model.layers.1.", "no place"], change_json("config.json", num_hidden_layers=1))
         self.model_refused(["model.safetensors"], lambda m: (m / "model.safetensors").unlink())
         self.model_refused(["model.safetensors"], change_weights(lambda data: data[:-1]))
         self.model_refused(["model.safetensors"], change_weights(lambda data: data[:40]))
         self.model_refused(["model.safetensors"], change_weights(lambda data: b""))
         self.model_refused(["model.safetensors", "header"], change_weights(lambda data: (1 << 60).to_bytes(8, "little") + data[8:]))
-        self.model_refused(["model.nose.weight"], change_weights(rename_tensor))
+        self.model_refused(["model.norm.weight", "missing"], change_weights(rename_tensor))
         self.model_refused(["tokenizer.json"], lambda m: (m / "tokenizer.json").unlink())
         self.model_refused(["tokenizer.json"], lambda m: (m / "tokenizer.json").write_text("[]"))
         self.model_refused(["generation_config.json", "temperature"], change_json("generation_config.json", temperature="hot"))

@@ -90,6 +90,36 @@ class Generate(HoneTest):
         flags = ("--prompt", PROMPT, "--top-k", 0, "--temperature", 1)
         self.assertEqual(self.generate(*flags, model=copy), plain)
 
+    def test_stop_strings_end_a_completion_and_are_left_out_of_it(self):
+        plain = self.generate("--prompt", PROMPT, "--n", 30)
+        stopped = self.generate("--prompt", PROMPT, "--n", 30, "--stop", "3", "--stop", " no")
+        seen = set()
+        for a, b in zip(plain, stopped, strict=True):
+            self.assertEqual(a["token_ids"][:len(b["token_ids"])], b["token_ids"])
+            self.assertEqual(a["logprobs"][:len(b["logprobs"])], b["logprobs"])
+            cut = min((a["text"].find(s) for s in ("3", " no") if s in a["text"]), default=-1)
+            self.assertEqual(b["finish_reason"], a["finish_reason"] if cut < 0 else "stop")
+            self.assertEqual(b["text"], a["text"] if cut < 0 else a["text"][:cut])
+            seen.add(b["finish_reason"])
+        self.assertIn("stop", seen)
+
+    def test_a_repetition_penalty_keeps_greedy_from_repeating(self):
+        rows = [self.generate("--prompt", PROMPT, "--greedy", "--max-new-tokens", 20, "--repetition-penalty", p)[0]["token_ids"]
+                for p in (1, 1000)]
+        self.assertLess(len(set(rows[0])), len(rows[0]), "a tiny random model repeats itself")
+        self.assertEqual(len(set(rows[1])), len(rows[1]))
+
+    def test_chat_applies_the_template_of_the_model(self):
+        copy = self.copy_of_model()
+        refused = self.refused(2, ["chat template"], "generate", "--model", copy, "--prompt", PROMPT, "--chat")
+        self.assertEqual(refused.stdout, "")
+        (copy / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}:{% endfor %}"
+                                                  "{% if add_generation_prompt %}33\n{% endif %}")
+        chat = self.generate("--prompt", "7 3 12", "--chat", model=copy)
+        self.assertEqual(chat, self.generate("--prompt", PROMPT))
+        rows = write_jsonl(self.tmp / "chats.jsonl", [{"messages": [{"role": "user", "content": "7 3 12"}]}])
+        self.assertEqual(self.generate("--data", rows, model=copy), self.generate("--prompt", PROMPT))
+
     def test_lengths_are_clamped_to_the_positions_of_the_model_and_kept_to_the_flags(self):
         longest = self.generate("--prompt", PROMPT, "--min-new-tokens", 88)[0]
         self.assertEqual(len(longest["prompt_ids"]) + len(longest["token_ids"]), 96)

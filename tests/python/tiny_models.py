@@ -26,6 +26,11 @@ def dense(config_class, **options):
     return config_class(**COMMON | dict(intermediate_size=112, num_key_value_heads=2, tie_word_embeddings=False) | options)
 
 
+def qwen3_moe(**options):
+    return dense(transformers.Qwen3MoeConfig, head_dim=16, moe_intermediate_size=24, num_experts=8, num_experts_per_tok=3,
+                 decoder_sparse_step=1, **options)
+
+
 def configs():
     llama, qwen2, qwen3 = transformers.LlamaConfig, transformers.Qwen2Config, transformers.Qwen3Config
     return {
@@ -43,6 +48,8 @@ def configs():
         "qwen2": dense(qwen2),
         "qwen2-tied": dense(qwen2, tie_word_embeddings=True, num_key_value_heads=1),
         "qwen3": dense(qwen3, head_dim=32),
+        "qwen3-moe": qwen3_moe(norm_topk_prob=True),
+        "qwen3-moe-mixed-layers": qwen3_moe(norm_topk_prob=False, mlp_only_layers=[0], tie_word_embeddings=True),
         "qwen3-tied": dense(qwen3, head_dim=16, tie_word_embeddings=True, rope_parameters=YARN),
     }
 

@@ -130,6 +130,9 @@ CONTROLS = {
     "one row of the head": ("llama", lambda f: change_tensor(
         f, "lm_head.weight", lambda t: t * torch.where(torch.arange(len(t)) == 5, 1.01, 1.0)[:, None])),
     "q bias": ("qwen2", lambda f: change_tensor(f, "model.layers.0.self_attn.q_proj.bias", lambda t: t * 0)),
+    "softmax over the chosen": ("qwen3-moe", lambda f: change_config(f, lambda c: c.update(norm_topk_prob=False))),
+    "experts in every layer": ("qwen3-moe", lambda f: change_tensor(
+        f, "model.layers.0.mlp.gate.weight", lambda t: t.roll(1, 0))),
     "k norm": ("qwen3", lambda f: change_tensor(f, "model.layers.2.self_attn.k_norm.weight", lambda t: t * 0 + 1)),
 }
 

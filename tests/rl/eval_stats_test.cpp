@@ -7,6 +7,13 @@
 namespace hone {
 namespace {
 
+TEST(FinalAnswer, IsTheLastTagAndTrimmed) {
+  EXPECT_EQ(final_answer("<answer>1</answer> <answer>\n 2 + 3 \t</answer>"), "2 + 3");
+  EXPECT_EQ(final_answer("<answer>  </answer>"), "");
+  EXPECT_EQ(final_answer("<answer></answer>x"), "");
+  EXPECT_EQ(final_answer("<answer>7"), "");
+}
+
 TEST(FinalAnswer, TagsComeBeforeBoxes) {
   EXPECT_EQ(final_answer("<answer> 7 </answer> \\boxed{8}"), "7");
   EXPECT_EQ(final_answer("so \\boxed{8} or \\boxed{ \\frac{1}{2} }."), "\\frac{1}{2}");

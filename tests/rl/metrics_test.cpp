@@ -80,14 +80,6 @@ TEST(CountWords, OverlappingWordsCountOnce) {
   EXPECT_EQ(count_words("", {"a"}), 0);
 }
 
-TEST(LastAnswer, IsTheLastAndIsTrimmed) {
-  EXPECT_EQ(last_answer("<answer>1</answer> <answer>\n 2 + 3 \t</answer>"), "2 + 3");
-  EXPECT_EQ(last_answer("<answer>  </answer>"), "");
-  EXPECT_EQ(last_answer("<answer></answer>x"), "");
-  EXPECT_EQ(last_answer("<answer>7"), "");
-  EXPECT_EQ(last_answer("7"), "");
-}
-
 TEST(PassAtK, EqualsTheCountOverSubsets) {
   for (int n = 1; n <= 10; ++n) {
     for (int c = 0; c <= n; ++c) {

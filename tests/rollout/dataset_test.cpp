@@ -35,10 +35,11 @@ class TempFile {
   std::filesystem::path path_;
 };
 
-std::vector<int32_t> bytes(std::string_view text) {
+EncodedPrompt encode(std::string_view text) {
   if (text.find('#') != std::string_view::npos) throw std::runtime_error("'#' is not in the vocabulary");
-  return {text.begin(), text.end()};
+  return {std::string(text), {text.begin(), text.end()}};
 }
+const PromptEncoder bytes{encode, {}};
 
 std::vector<Prompt> load(const std::string& text) { return load_prompts(TempFile(text).path(), bytes); }
 
@@ -79,6 +80,19 @@ TEST(LoadPrompts, KeepsLargeIntegersAndUnicodeInColumns) {
   EXPECT_EQ(prompts[0].columns, "{\"answer\":\"größe €\",\"n\":18446744073709551615}");
 }
 
+TEST(LoadPrompts, MessagesKeepTheOrderOfTheirKeysAndArePassedOnWhole) {
+  const PromptEncoder chat{encode, [](std::string_view messages) { return EncodedPrompt{std::string(messages), {7}}; }};
+  const TempFile file(R"({"prompt":[{"role":"user","content":"hi"}],"answer":1})"
+                      "\n"
+                      R"({"messages":[{"content":"hi","role":"user"}],"prompt":null})");
+  const auto prompts = load_prompts(file.path(), chat);
+  EXPECT_EQ(prompts[0].text, R"([{"role":"user","content":"hi"}])");
+  EXPECT_EQ(prompts[1].text, R"([{"content":"hi","role":"user"}])");
+  EXPECT_EQ(prompts[0].token_ids, std::vector<int32_t>{7});
+  EXPECT_EQ(prompts[0].columns, R"({"answer":1})");
+  EXPECT_EQ(prompts[1].columns, "{}");
+}
+
 TEST(LoadPrompts, ErrorsNameLineFindingAndRemedy) {
   const std::string good = "{\"prompt\":\"a\"}\n";
   EXPECT_THAT(error_of(good + "{\"prompt\": \"b\"\n"),
@@ -86,7 +100,8 @@ TEST(LoadPrompts, ErrorsNameLineFindingAndRemedy) {
   EXPECT_THAT(error_of(good + "\n[1]\n"), HasSubstr(":3: found a JSON array, not an object"));
   EXPECT_THAT(error_of("{\"text\":\"a\"}"), HasSubstr(":1: the row has neither \"prompt\" nor \"prompt_ids\""));
   EXPECT_THAT(error_of("{\"prompt\":null}"), HasSubstr("neither"));
-  EXPECT_THAT(error_of("{\"prompt\":3}"), HasSubstr(":1: \"prompt\" is a number; it must be a string"));
+  EXPECT_THAT(error_of("{\"prompt\":3}"),
+              HasSubstr(":1: \"prompt\" is a number; it must be a string or a list of chat messages"));
   EXPECT_THAT(error_of(R"({"prompt":[{"role":"user","content":"hi"}]})"),
               AllOf(HasSubstr(":1: \"prompt\" is a list of chat messages"), HasSubstr("give \"prompt\" as a string")));
   EXPECT_THAT(error_of("{\"prompt\":\"\"}"), HasSubstr(":1: the prompt has no tokens"));

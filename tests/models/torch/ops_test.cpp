@@ -74,6 +74,9 @@ TEST(Ops, RowFunctionsMatchReference) {
     expect_same(
         {random({33, c}, 1, 4)}, [](const Tensors& t) { return ops::sigmoid(t[0]); },
         [](const Tensors& t) { return t[0].sigmoid(); });
+    expect_same(
+        {random({33, c}, 1, 4)}, [](const Tensors& t) { return ops::softmax(t[0]); },
+        [](const Tensors& t) { return t[0].softmax(-1); });
   }
 }
 
