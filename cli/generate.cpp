@@ -69,10 +69,13 @@ int generate(const GenerateArgs& args) {
       args.prompt ? text_prompt(*args.prompt, model, encoder) : read_prompts(args.data, model, encoder);
   const auto options = options_of(prompts, args, model);
   const auto chunk = static_cast<size_t>(std::max<int64_t>(1, kChunk / args.n));
+  DraftCounts drafts;
   const bool is_alone = prompts.size() == 1 && args.n == 1;
   for (size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
     GenerateOptions call{
         .sampling = options[begin], .samples = args.n, .key = {args.sampling.seed, Purpose::kGenerate, 0}};
+    call.speculate = args.speculate;
+    call.drafts = &drafts;
     while (end < prompts.size() && end - begin < chunk && options[end].max_new_tokens == call.sampling.max_new_tokens) {
       call.slots.push_back(prompts[end++].id);
     }
@@ -84,6 +87,10 @@ int generate(const GenerateArgs& args) {
       std::cout << (args.jsonl ? jsonl_row(index, prompts[p], rollouts[i]) : readable(index, rollouts[i], is_alone));
     }
     std::cout.flush();
+  }
+  if (args.speculate) {
+    std::cerr << fmt::format("speculation: {} of {} drafts accepted, {:.2f} tokens a forward pass\n",
+                             drafts.accepted.load(), drafts.drafted.load(), drafts.tokens_per_forward());
   }
   return 0;
 }

@@ -180,6 +180,8 @@ class CommandLine {
     verb.app->add_option("--dtype", a.dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
     verb.app->add_flag("--chat", a.chat,
                        "the prompt is a question: apply the model's chat template; rows may hold \"messages\"");
+    verb.app->add_flag("--speculate", a.speculate,
+                       "let the model's multi-token-prediction module draft; says on standard error how far it got");
     verb.app->add_flag("--jsonl", a.jsonl, "print rows with token ids and log-probs instead of text");
     verb.threads();
     verb.example("hone generate --model runs/r1_zero_countdown/stages/rl --prompt $'7 3 12:33\\n' --n 4 --seed 2");

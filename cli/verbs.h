@@ -53,6 +53,7 @@ struct GenerateArgs {
   SamplingArgs sampling;
   std::string dtype = "float32";
   bool chat = false;
+  bool speculate = false;
   bool jsonl = false;
   int threads = 0;
 };

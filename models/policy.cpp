@@ -13,6 +13,7 @@
 
 #include "models/atomic_file.h"
 #include "models/layers.h"
+#include "models/multi_token_prediction.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
 
@@ -92,7 +93,11 @@ Policy::Policy(const ModelConfig& config) : config_(config) {
   head_ = Weight(config.tie_word_embeddings ? embed_
                                             : parameters_.add("lm_head.weight", {config.vocab_size, config.hidden_size},
                                                               ParameterKind::kEmbedding));
+  config_.num_nextn_predict_layers = std::min<int64_t>(config.num_nextn_predict_layers, 1);
+  if (config_.num_nextn_predict_layers > 0) predictor_ = std::make_unique<MultiTokenPredictor>(config_, parameters_);
 }
+
+Policy::~Policy() = default;
 
 std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, uint64_t seed) {
   std::unique_ptr<Policy> policy(new Policy(config));
@@ -107,15 +112,19 @@ std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, ui
 }
 
 std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
-  std::unique_ptr<Policy> policy(new Policy(load_model_config(model_dir)));
+  const ModelConfig announced = load_model_config(model_dir);
   const ModelWeights weights = ModelWeights::open(model_dir);
+  ModelConfig config = announced;
+  // transformers keeps the number in config.json when it drops the tensors
+  if (!weights.find(predictor_prefix(config) + "eh_proj.weight")) config.num_nextn_predict_layers = 0;
+  std::unique_ptr<Policy> policy(new Policy(config));
   std::set<std::string> used;
   policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
     const StoredWeight& stored = weights.require(name, t.sizes());
     ModelWeights::read(stored, {t.mutable_data_ptr<float>(), static_cast<size_t>(t.numel())});
     used.insert(name);
   });
-  weights.refuse_others(used, policy->config_);
+  weights.refuse_others(used, announced);
   return policy;
 }
 
@@ -127,6 +136,14 @@ void Policy::save(const std::filesystem::path& model_dir) const {
     tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(kept.back().const_data_ptr()),
                        kept.back().nbytes()});
   });
+  if (predictor_) {  // as released: with copies of what it shares
+    for (const auto& [name, shared] :
+         {std::pair{"embed_tokens.weight", embed_}, {"shared_head.head.weight", head_.tensor()}}) {
+      kept.push_back(shared.detach().to(at::kFloat).contiguous());
+      tensors.push_back({predictor_prefix(config_) + name, "F32", shared.sizes().vec(),
+                         static_cast<const std::byte*>(kept.back().const_data_ptr()), kept.back().nbytes()});
+    }
+  }
   write_safetensors(model_dir / "model.safetensors", tensors);
   ModelConfig written = config_;
   written.dtype = "float32";
@@ -151,6 +168,7 @@ std::vector<at::Tensor> Policy::router_biases() const {
   for (const auto& block : blocks_) {
     if (const at::Tensor bias = block->router_bias(); bias.defined()) biases.push_back(bias);
   }
+  if (predictor_ && predictor_->block().router_bias().defined()) biases.push_back(predictor_->block().router_bias());
   return biases;
 }
 
@@ -176,7 +194,9 @@ bool Policy::fits_a_core() const {
 void Policy::prepare(int64_t positions) const {
   at::NoGradGuard no_grad;
   const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
-  logits(forward(at::zeros({1}, at::kLong), {.rows = last}));
+  const at::Tensor id = at::zeros({1}, at::kLong), hidden = forward(id, {.rows = last});
+  logits(hidden);
+  if (predictor_) predict(hidden, id, {.rows = last});
 }
 
 void Policy::to(at::ScalarType dtype) {
@@ -187,6 +207,10 @@ at::Tensor Policy::forward(const at::Tensor& ids, const ForwardContext& context)
   at::Tensor x = ops::embedding(embed_, ids);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward(x, context, static_cast<int64_t>(i));
   return ops::rms_norm(x, norm_, config_.rms_norm_eps);
+}
+
+at::Tensor Policy::predict(const at::Tensor& hidden, const at::Tensor& next_ids, const ForwardContext& context) const {
+  return predictor_->forward(hidden, ops::embedding(embed_, next_ids), context);
 }
 
 }  // namespace hone

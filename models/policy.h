@@ -81,8 +81,11 @@ class KvCache {
   std::vector<LayerCache> layers_;
 };
 
+class MultiTokenPredictor;
+
 class Policy {
  public:
+  ~Policy();
   /// Random weights: normal(0, std) on matrices and embeddings, 1 on norms, 0 on biases; a function of the seed.
   static std::unique_ptr<Policy> random(const ModelConfig& config, double std, uint64_t seed);
   /// Reads config.json and safetensors. A missing, extra or mis-shaped tensor is refused by name (std::runtime_error).
@@ -98,6 +101,7 @@ class Policy {
   ParameterList& parameters() { return parameters_; }
   const ParameterList& parameters() const { return parameters_; }
   const Weight& head() const { return head_; }
+  /// Of the decoder's layers, then of the predictor's.
   std::vector<at::Tensor> router_biases() const;
   std::vector<cpu::AttentionShape> attention_shapes() const;
   void set_requires_grad(bool value);
@@ -114,6 +118,13 @@ class Policy {
   /// (N, V).
   at::Tensor logits(const at::Tensor& hidden) const { return ops::linear(hidden, head_); }
 
+  /// The multi-token-prediction module (models/multi_token_prediction.h), null without one: then predict() must not be
+  /// called.
+  const MultiTokenPredictor* predictor() const { return predictor_.get(); }
+  /// hidden (N, C) of forward() at positions i, next_ids (N) the tokens at i + 1 -> (N, C), from which logits() makes
+  /// the prediction of the tokens at i + 2.
+  at::Tensor predict(const at::Tensor& hidden, const at::Tensor& next_ids, const ForwardContext& context) const;
+
  private:
   explicit Policy(const ModelConfig& config);
 
@@ -123,6 +134,7 @@ class Policy {
   at::Tensor norm_;
   Weight head_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::unique_ptr<MultiTokenPredictor> predictor_;
 };
 
 }  // namespace hone

@@ -41,6 +41,7 @@ struct OptimConfig {
   int64_t micro_batch_tokens = 16384;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
+  double mtp_loss_weight = 0.3;
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -67,6 +68,8 @@ struct OptimConfig {
       "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
     v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative,
       "alpha of DeepSeek-V3's sequence-wise balance loss");
+    v("mtp_loss_weight", mtp_loss_weight, kNonNegative,
+      "lambda of a multi-token-prediction module's loss in base and sft stages (DeepSeek-V3 eq. 25)");
   }
 };
 
@@ -148,6 +151,7 @@ struct RlConfig {
   bool shuffle_rewards = false;
   std::vector<std::string> reflection_words = {};
   bool assert_gap = true;
+  bool speculative_decoding = false;
   SamplingConfig sampling;
   OptimConfig optim;
 
@@ -181,6 +185,8 @@ struct RlConfig {
     v("assert_gap", assert_gap,
       "the run stops when a token's log-prob differs by a bit between sampler and trainer; false: the gap is only "
       "logged");
+    v("speculative_decoding", speculative_decoding,
+      "the model's multi-token-prediction module drafts for the sampler; the distribution stays the same");
     sampling.visit(v);
     optim.visit(v);
   }

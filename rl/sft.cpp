@@ -28,7 +28,8 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
     const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
                                 .rate_factor = learning_rate_factor(config, step),
                                 .router_bias_update_rate = config.router_bias_update_rate,
-                                .router_aux_loss_alpha = config.router_aux_loss_alpha};
+                                .router_aux_loss_alpha = config.router_aux_loss_alpha,
+                                .mtp_loss_weight = config.mtp_loss_weight};
     UpdateStats stats = accumulate_cross_entropy_gradient(training.policy(), batch, options);
     apply_gradient(training.optimizer(), options, stats);
     training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
@@ -36,6 +37,7 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
                     {"entropy", stats.entropy},
                     {"grad_norm", stats.grad_norm},
                     {"learning_rate", config.learning_rate * options.rate_factor}};
+    if (stats.mtp_loss != 0) metrics["mtp_loss"] = stats.mtp_loss;
     if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
     metrics["step_time"] = metrics["time/update"] = watch.lap();
     training.finish_step({.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)});

@@ -75,6 +75,7 @@ class Trainer {
   std::vector<Group> sample_and_score(const std::vector<Prompt>& prompts) {
     watch_.lap();
     GroupScorer scorer(prompts, rewards_, stage_.threads);
+    DraftCounts drafts;
     generate(
         training_.policy(), training_.model().tokenizer, prompts,
         {.sampling = config_.sampling,
@@ -82,11 +83,14 @@ class Trainer {
          .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
          .slots = {},
          .policy_version = step(),
-         .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); }});
+         .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
+         .speculate = config_.speculative_decoding,
+         .drafts = &drafts});
     seconds_["time/rollout"] = watch_.lap();
     std::vector<Group> groups = scorer.finish();
     seconds_["time/reward"] = watch_.lap();  // what sampling did not hide
     reward_seconds_ = scorer.seconds();
+    tokens_per_forward_ = drafts.tokens_per_forward();
     return groups;
   }
 
@@ -208,6 +212,7 @@ class Trainer {
     }
     metrics["step_time"] = total + seconds_store_;
     metrics["perf/reward_seconds"] = reward_seconds_;
+    if (config_.speculative_decoding) metrics["sampling/tokens_per_forward"] = tokens_per_forward_;
     metrics["time/store"] = seconds_store_;
     seconds_.clear();
     watch_.lap();
@@ -229,6 +234,7 @@ class Trainer {
   Stopwatch watch_;
   Metrics seconds_;            // of the step in progress
   double reward_seconds_ = 0;  // of all scoring threads together
+  double tokens_per_forward_ = 1;
   double seconds_store_ = 0;   // what handing the last step to the store's thread took
 };
 

@@ -11,6 +11,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "models/kernels/thread_pool.h"
@@ -29,22 +30,63 @@ at::Tensor tensor_of(const std::vector<float>& values, at::ScalarType type) {
   return t.to(type);
 }
 
-// The trainer's log-probs of a batch's loss tokens.
-TokenLogprobs evaluate(const Policy& policy, const Batch& batch, double inv_temperature, RouterLoad* router,
-                       bool balance) {
+at::Tensor forward(const Policy& policy, const Batch& batch, RouterLoad* router, bool balance) {
   const Rows rows = pack_rows(batch.lengths);
-  const at::Tensor hidden =
-      policy.forward(tensor_of(batch.inputs), {.rows = rows, .router = router, .balance_loss = balance});
+  return policy.forward(tensor_of(batch.inputs), {.rows = rows, .router = router, .balance_loss = balance});
+}
+
+// The trainer's log-probs of a batch's loss tokens.
+TokenLogprobs evaluate(const Policy& policy, const Batch& batch, const at::Tensor& hidden, double inv_temperature) {
   return ops::token_logprobs(hidden.index_select(0, tensor_of(batch.rows)), policy.head(), tensor_of(batch.targets),
                              tensor_of(batch.forbidden), inv_temperature);
 }
 
-void add_counts(std::vector<std::vector<int64_t>>& total, const std::vector<std::vector<int64_t>>& part) {
-  if (total.empty()) total = part;
-  else
-    for (size_t l = 0; l < part.size(); ++l) {
-      for (size_t e = 0; e < part[l].size(); ++e) total[l][e] += part[l][e];
+// -sum of weight x log P(t) over the loss tokens t that the predictor reaches: those with two tokens before them
+// (DeepSeek-V3 eq. 24).
+at::Tensor prediction_loss(const Policy& policy, const Batch& batch, const at::Tensor& hidden, RouterLoad& router,
+                           bool balance) {
+  std::vector<int64_t> lengths, kept, next, begins, rows, targets;
+  std::vector<float> weights;
+  int64_t begin = 0;
+  for (const int64_t length : batch.lengths) {
+    begins.push_back(begin);
+    if (length > 1) lengths.push_back(length - 1);
+    for (int64_t row = begin; row + 1 < begin + length; ++row) {
+      kept.push_back(row);
+      next.push_back(batch.inputs[static_cast<size_t>(row + 1)]);
     }
+    begin += length;
+  }
+  for (size_t m = 0; m < batch.rows.size(); ++m) {
+    const int64_t sequence = batch.sequence[m];
+    if (batch.rows[m] == begins[static_cast<size_t>(sequence)]) continue;
+    const auto row = std::ranges::lower_bound(kept, batch.rows[m] - 1) - kept.begin();
+    rows.push_back(row);
+    targets.push_back(batch.targets[m]);
+    weights.push_back(batch.weights[m]);
+  }
+  if (rows.empty()) return at::zeros({}, hidden.options());
+  const Rows packed = pack_rows(lengths);
+  RouterLoad own;
+  const at::Tensor predicted = policy.predict(hidden.index_select(0, tensor_of(kept)), tensor_of(next),
+                                              {.rows = packed, .router = &own, .balance_loss = balance});
+  router.counts.insert(router.counts.end(), own.counts.begin(), own.counts.end());
+  // the mean over all sequences, those too short to pass through here included
+  const double reached = static_cast<double>(lengths.size()) / static_cast<double>(batch.num_sequences());
+  for (const at::Tensor& loss : own.balance_losses) router.balance_losses.push_back(loss * reached);
+  const at::Tensor logprobs =
+      ops::token_logprobs(predicted.index_select(0, tensor_of(rows)), policy.head(), tensor_of(targets), {}, 1)
+          .logprobs;
+  return -(logprobs * tensor_of(weights, logprobs.scalar_type())).sum();
+}
+
+// A part whose sequences are all too short for the predictor has a layer less.
+void add_counts(std::vector<std::vector<int64_t>>& total, const std::vector<std::vector<int64_t>>& part) {
+  if (total.size() < part.size()) total.resize(part.size());
+  for (size_t l = 0; l < part.size(); ++l) {
+    total[l].resize(part[l].size());
+    for (size_t e = 0; e < part[l].size(); ++e) total[l][e] += part[l][e];
+  }
 }
 
 // alpha times the layers' balance losses, weighed by this part's share of the sequences.
@@ -124,6 +166,7 @@ struct PartResult {
   at::Tensor logprobs;  // (M) of the policy
   LossOutput loss;
   double entropy;
+  at::Tensor mtp_loss;  // undefined: none
   RouterLoad router;
 };
 
@@ -136,12 +179,18 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
   const auto compute = [&](const Part& part) {
     PartResult r;
-    const TokenLogprobs out =
-        evaluate(policy, part.batch, options.inv_temperature, &r.router, options.router_aux_loss_alpha > 0);
+    const bool balance = options.router_aux_loss_alpha > 0;
+    const at::Tensor hidden = forward(policy, part.batch, &r.router, balance);
+    const TokenLogprobs out = evaluate(policy, part.batch, hidden, options.inv_temperature);
     r.logprobs = out.logprobs.detach();
     r.entropy = out.entropy.sum().item<double>();
     r.loss = loss_of(part, out.logprobs);
-    const at::Tensor total = with_balance_loss(r.loss.loss, r.router, options.router_aux_loss_alpha, part.share);
+    at::Tensor total = r.loss.loss;
+    if (options.mtp_loss_weight > 0 && policy.predictor()) {
+      r.mtp_loss = prediction_loss(policy, part.batch, hidden, r.router, balance);
+      total = total + options.mtp_loss_weight * r.mtp_loss;
+    }
+    total = with_balance_loss(total, r.router, options.router_aux_loss_alpha, part.share);
     r.gradients = torch::autograd::grad({total}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
                                         /*allow_unused=*/true);
     return r;
@@ -151,6 +200,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
       seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
     add_gradients(tensors, r.gradients);
     stats.loss += r.loss.loss.template item<double>();
+    stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
     stats.entropy += r.entropy;
     stats.clip_ratio += r.loss.clipped;
     stats.kl += r.loss.kl;
@@ -170,7 +220,8 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
   std::vector<float> all;
   const auto compute = [&](const Part& part) {
     at::NoGradGuard no_grad;
-    return evaluate(policy, part.batch, options.inv_temperature, nullptr, false).logprobs.to(at::kFloat).contiguous();
+    const at::Tensor hidden = forward(policy, part.batch, nullptr, false);
+    return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
   };
   for_parts(policy, make_parts(batch, options.part_tokens), options, compute, [&](const Part&, const at::Tensor& part) {
     all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());

@@ -23,6 +23,7 @@ struct UpdateOptions {
   double rate_factor = 1.0;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
+  double mtp_loss_weight = 0.0;  ///< of the predictor's own cross-entropy; nothing without a predictor
 };
 
 struct UpdateStats {
@@ -33,6 +34,7 @@ struct UpdateStats {
   double grad_norm = 0;   ///< before clipping
   double max_vio = 0;     ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
   bool has_router = false;
+  double mtp_loss = 0;  ///< before its weight
 };
 
 /// log p of every loss token (M), without gradient.

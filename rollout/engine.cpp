@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <fmt/format.h>
 
 #include "models/kernels/thread_pool.h"
+#include "models/multi_token_prediction.h"
 #include "rollout/stop_matcher.h"
 
 namespace hone {
@@ -38,9 +41,16 @@ struct StopWatch {
 
 // One completion in flight: its place in the cache and how far it is.
 struct Active {
-  int64_t rollout;  // index into the result
-  int64_t place;    // sequence of the cache
-  int64_t length;   // prompt + completion
+  int64_t rollout;            // index into the result
+  int64_t place;              // sequence of the cache
+  int64_t length;             // positions in the cache: prompt + completion but for the newest token
+  int64_t row = 0, rows = 1;  // of the last pass: where, and how many tokens it gave
+};
+
+// The token that is expected to follow the newest one, and what it was drawn from.
+struct Draft {
+  int32_t token = -1;  // -1: none
+  std::vector<float> probabilities;
 };
 
 class Generation {
@@ -58,6 +68,9 @@ class Generation {
         window_(num_window()),
         cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
         prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
+        draft_cache_(draft_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
+        draft_prompt_cache_(draft_shapes(), window_, longest_prompt_),
+        drafts_(static_cast<size_t>(places_)),
         rollouts_(static_cast<size_t>(total())),
         running_(prompts.size(), options.samples) {
     for (int64_t i = places_; i-- > 0;) free_.push_back(i);
@@ -68,6 +81,7 @@ class Generation {
     at::NoGradGuard no_grad;
     admit();
     while (!active_.empty()) {
+      if (options_.speculate) draft();
       advance();
       admit();
     }
@@ -79,6 +93,10 @@ class Generation {
     int64_t longest = 1;
     for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
     return longest;
+  }
+  std::vector<cpu::AttentionShape> draft_shapes() const {
+    if (!options_.speculate) return {};
+    return {policy_.predictor()->block().attention_shape()};
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) * options_.samples; }
   int64_t num_places() const { return std::max<int64_t>(1, std::min(options_.max_batch, total())); }
@@ -95,11 +113,16 @@ class Generation {
       const Active a{next_++, free_.back(), prompt_length(prompt)};
       free_.pop_back();
       const int64_t source = prompt - window_begin_;
-      prompt_cache_copy(source, a.place, a.length);
+      copy_sequence(prompt_cache_, source, cache_, a.place, a.length);
+      copy_sequence(draft_prompt_cache_, source, draft_cache_, a.place, a.length);
       start(a);
       const float* logits = prompt_logits_.const_data_ptr<float>() + source * prompt_logits_.size(1);
-      if (take(a, logits, scratch_)) retire(a);
-      else active_.push_back(a);
+      if (take(a, logits, scratch_)) {
+        retire(a);
+      } else {
+        active_.push_back(a);
+        if (options_.speculate) fresh_.push_back(prompt_hidden_.narrow(0, source, 1));
+      }
     }
   }
 
@@ -121,17 +144,37 @@ class Generation {
       last.push_back(rows.count() - 1);
     }
     const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &prompt_cache_.layers()});
-    prompt_logits_ = policy_.logits(hidden.index_select(0, id_tensor(last)));
+    prompt_hidden_ = hidden.index_select(0, id_tensor(last));
+    prompt_logits_ = policy_.logits(prompt_hidden_);
+    if (options_.speculate) prefill_drafts(hidden, rows, ids);
   }
 
-  void prompt_cache_copy(int64_t from, int64_t to, int64_t length) {
+  // The module's rows of a prompt: all but the last, whose next token is yet to be drawn.
+  void prefill_drafts(const at::Tensor& hidden, const Rows& rows, const std::vector<int64_t>& ids) {
+    Rows shorter;
+    std::vector<int64_t> kept, next;
+    for (size_t i = 0; i < rows.spans.size(); ++i) {
+      const cpu::RowSpan& span = rows.spans[i];
+      shorter.spans.push_back(
+          {shorter.count(), span.count - 1, 0, draft_prompt_cache_.first_block(static_cast<int64_t>(i))});
+      for (int64_t t = 0; t + 1 < span.count; ++t) {
+        shorter.positions.push_back(static_cast<int32_t>(t));
+        kept.push_back(span.row + t);
+        next.push_back(ids[static_cast<size_t>(span.row + t + 1)]);
+      }
+    }
+    std::erase_if(shorter.spans, [](const cpu::RowSpan& span) { return span.count == 0; });
+    if (kept.empty()) return;
+    policy_.predict(hidden.index_select(0, id_tensor(kept)), id_tensor(next),
+                    {.rows = shorter, .cache = &draft_prompt_cache_.layers()});
+  }
+
+  static void copy_sequence(KvCache& from, int64_t source, KvCache& to, int64_t place, int64_t length) {
     const int64_t blocks = (length + cpu::kBlock - 1) / cpu::kBlock;
-    for (size_t l = 0; l < cache_.layers().size(); ++l) {
-      copy_blocks(prompt_cache_.layers()[l].keys, prompt_cache_.first_block(from), cache_.layers()[l].keys,
-                  cache_.first_block(to), blocks);
-      if (!cache_.layers()[l].values.defined()) continue;
-      copy_blocks(prompt_cache_.layers()[l].values, prompt_cache_.first_block(from), cache_.layers()[l].values,
-                  cache_.first_block(to), blocks);
+    for (size_t l = 0; l < to.layers().size(); ++l) {
+      const LayerCache &a = from.layers()[l], &b = to.layers()[l];
+      copy_blocks(a.keys, from.first_block(source), b.keys, to.first_block(place), blocks);
+      if (b.values.defined()) copy_blocks(a.values, from.first_block(source), b.values, to.first_block(place), blocks);
     }
   }
   static void copy_blocks(const at::Tensor& from, int64_t from_block, const at::Tensor& to, int64_t to_block,
@@ -152,26 +195,30 @@ class Generation {
     }
   }
 
-  // One token for every completion in flight.
+  // One token for every completion in flight, or two where a draft is accepted.
   void advance() {
     Rows rows;
     std::vector<int64_t> ids;
     for (Active& a : active_) {
+      const Draft& draft = drafts_[static_cast<size_t>(a.place)];
+      a.row = rows.count();
+      const int64_t count = draft.token < 0 ? 1 : 2;
+      rows.spans.push_back({a.row, count, a.length, cache_.first_block(a.place)});
+      for (int64_t i = 0; i < count; ++i) rows.positions.push_back(static_cast<int32_t>(a.length + i));
       ids.push_back(rollouts_[static_cast<size_t>(a.rollout)].token_ids.back());
-      rows.spans.push_back({rows.count(), 1, a.length, cache_.first_block(a.place)});
-      rows.positions.push_back(static_cast<int32_t>(a.length));
-      ++a.length;
+      if (count == 2) ids.push_back(draft.token);
     }
-    const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
-    const at::Tensor logits = policy_.logits(hidden);
+    hidden_ = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
+    const at::Tensor logits = policy_.logits(hidden_);
     std::vector<char> ended(active_.size());
     constexpr int64_t kRows = 16;
     const auto n = static_cast<int64_t>(active_.size());
     kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
       std::vector<float> scratch;
       for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
+        Active& a = active_[static_cast<size_t>(i)];
         ended[static_cast<size_t>(i)] =
-            take(active_[static_cast<size_t>(i)], logits.const_data_ptr<float>() + i * logits.size(1), scratch);
+            take_all(a, logits.const_data_ptr<float>() + a.row * logits.size(1), logits.size(1), scratch);
       }
     });
     size_t kept = 0;
@@ -182,24 +229,91 @@ class Generation {
     active_.resize(kept);
   }
 
-  // Draws a completion's next token; true when it ends there.
-  bool take(const Active& a, const float* logits, std::vector<float>& scratch) {
+  // The tokens that a pass gives a completion; true when it ends with one of them.
+  bool take_all(Active& a, const float* logits, int64_t vocabulary, std::vector<float>& scratch) {
+    Draft& draft = drafts_[static_cast<size_t>(a.place)];
+    const int32_t expected = std::exchange(draft.token, -1);
+    a.rows = 1;
+    ++a.length;
+    if (expected < 0) return take(a, logits, scratch);
+    const bool ended = take(a, logits, scratch, &expected);
+    const bool is_accepted = rollouts_[static_cast<size_t>(a.rollout)].token_ids.back() == expected;
+    if (options_.drafts) {
+      ++options_.drafts->drafted;
+      options_.drafts->accepted += is_accepted;
+    }
+    if (ended || !is_accepted) return ended;
+    a.rows = 2;
+    ++a.length;
+    return take(a, logits + vocabulary, scratch);
+  }
+
+  // Draws a completion's next token, by way of the draft where there was one; true when it ends there.
+  bool take(const Active& a, const float* logits, std::vector<float>& scratch, const int32_t* draft = nullptr) {
     Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
     const auto position = static_cast<uint32_t>(r.token_ids.size());
-    const int64_t prompt = first_prompt_ + a.rollout / options_.samples;
-    const int64_t slot = options_.slots.empty() ? prompt : options_.slots[static_cast<size_t>(prompt)];
-    const CounterRandom random(options_.key.seed, options_.key.purpose, options_.key.step, static_cast<uint64_t>(slot),
-                               static_cast<uint32_t>(r.sample));
+    const double u = random(a, options_.key.seed).uniform(position);
     const SamplingOptions& s = options_.sampling;
     const int32_t forbidden = static_cast<int64_t>(position) + 1 < s.min_new_tokens ? ends_[0] : -1;
     const int64_t vocabulary = policy_.config().vocab_size;
     std::vector<float> penalised;
     const auto& prompt_ids = prompts_[static_cast<size_t>(a.rollout / options_.samples)].token_ids;
     logits = with_repetition_penalty(logits, vocabulary, s.repetition_penalty, prompt_ids, r.token_ids, penalised);
-    const Draw draw = draw_token(logits, vocabulary, s, forbidden, random.uniform(position), scratch);
-    r.token_ids.push_back(draw.token);
-    r.logprobs.push_back(draw.logprob);
+    const TokenDistribution target(logits, vocabulary, s, forbidden, scratch);
+    const int32_t token = draft ? verify_draft(target, drafts_[static_cast<size_t>(a.place)].probabilities, *draft,
+                                               random(a, derive_seed(options_.key.seed, "accept")).uniform(position), u)
+                                : target.draw(u);
+    r.token_ids.push_back(token);
+    r.logprobs.push_back(target.logprob(token));
     return ends(a, r);
+  }
+
+  CounterRandom random(const Active& a, uint64_t seed) const {
+    const int64_t prompt = first_prompt_ + a.rollout / options_.samples;
+    const int64_t slot = options_.slots.empty() ? prompt : options_.slots[static_cast<size_t>(prompt)];
+    return CounterRandom(seed, options_.key.purpose, options_.key.step, static_cast<uint64_t>(slot),
+                         static_cast<uint32_t>(a.rollout % options_.samples));
+  }
+
+  // Drafts for every completion that has room for two more tokens: the module reads each position once, in order.
+  void draft() {
+    Rows rows;
+    std::vector<int64_t> next, sources, last;
+    const int64_t num_advanced = std::ssize(active_) - std::ssize(fresh_),
+                  num_hidden = num_advanced ? hidden_.size(0) : 0;
+    for (int64_t i = 0; i < std::ssize(active_); ++i) {
+      const Active& a = active_[static_cast<size_t>(i)];
+      const std::vector<int32_t>& ids = rollouts_[static_cast<size_t>(a.rollout)].token_ids;
+      const bool is_fresh = i >= num_advanced;
+      const int64_t count = is_fresh ? 1 : a.rows;
+      rows.spans.push_back({rows.count(), count, a.length - count, draft_cache_.first_block(a.place)});
+      for (int64_t t = 0; t < count; ++t) {
+        rows.positions.push_back(static_cast<int32_t>(a.length - count + t));
+        next.push_back(ids[ids.size() - static_cast<size_t>(count - t)]);
+        sources.push_back(is_fresh ? num_hidden + i - num_advanced : a.row + t);
+      }
+      last.push_back(rows.count() - 1);
+    }
+    std::vector<at::Tensor> hidden = std::exchange(fresh_, {});
+    if (num_advanced) hidden.insert(hidden.begin(), hidden_);
+    const at::Tensor predicted = policy_.predict(at::cat(hidden).index_select(0, id_tensor(sources)), id_tensor(next),
+                                                 {.rows = rows, .cache = &draft_cache_.layers()});
+    const at::Tensor logits = policy_.logits(predicted.index_select(0, id_tensor(last)));
+    for (size_t i = 0; i < active_.size(); ++i) {
+      draw_draft(active_[i], logits.const_data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1));
+    }
+  }
+
+  void draw_draft(const Active& a, const float* logits) {
+    const auto position = static_cast<uint32_t>(rollouts_[static_cast<size_t>(a.rollout)].token_ids.size());
+    if (static_cast<int64_t>(position) + 2 > options_.sampling.max_new_tokens) return;
+    Draft& draft = drafts_[static_cast<size_t>(a.place)];
+    const TokenDistribution source(logits, policy_.config().vocab_size, options_.sampling, -1, scratch_);
+    draft.token = source.draw(random(a, derive_seed(options_.key.seed, "draft")).uniform(position));
+    draft.probabilities.resize(static_cast<size_t>(source.vocabulary()));
+    for (int64_t t = 0; t < source.vocabulary(); ++t) {
+      draft.probabilities[static_cast<size_t>(t)] = source.probability(static_cast<int32_t>(t));
+    }
   }
 
   // Whether the completion ends with its newest token, and why.
@@ -219,6 +333,7 @@ class Generation {
   // A completion has ended; the last one of a prompt completes its group.
   void retire(const Active& a) {
     free_.push_back(a.place);
+    drafts_[static_cast<size_t>(a.place)].token = -1;
     Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
     r.text = watches_.empty() ? text_of(r, tokenizer_) : watches_[static_cast<size_t>(a.place)]->matcher.text();
     const int64_t prompt = a.rollout / options_.samples;
@@ -236,7 +351,11 @@ class Generation {
   std::vector<int32_t> ends_;
   int64_t longest_prompt_, places_, window_;
   KvCache cache_, prompt_cache_;
-  at::Tensor prompt_logits_;  // (window, V)
+  at::Tensor prompt_logits_, prompt_hidden_;  // (window, V), (window, C)
+  KvCache draft_cache_, draft_prompt_cache_;  // of the module that drafts; without layers when there is none
+  std::vector<Draft> drafts_;                 // (places)
+  at::Tensor hidden_;                         // of the last pass (rows, C)
+  std::vector<at::Tensor> fresh_;             // (1, C) of the completions admitted since, the last of active_
   std::vector<Rollout> rollouts_;
   std::vector<int64_t> running_;  // (P) completions of a prompt that have not ended
   std::vector<Active> active_;
@@ -246,7 +365,13 @@ class Generation {
   int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
 };
 
-void check(const Policy& policy, std::span<const Prompt> prompts, const SamplingOptions& sampling) {
+void check(const Policy& policy, std::span<const Prompt> prompts, const GenerateOptions& options) {
+  const SamplingOptions& sampling = options.sampling;
+  if (options.speculate && !policy.predictor()) {
+    throw std::invalid_argument(
+        "speculative decoding needs a multi-token-prediction module, and the model has none "
+        "(num_nextn_predict_layers)");
+  }
   const int64_t limit = policy.config().max_position_embeddings;
   for (const Prompt& p : prompts) {
     if (p.token_ids.empty())
@@ -294,7 +419,7 @@ std::vector<int32_t> end_tokens(const ModelConfig& config) {
 std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
                               const GenerateOptions& options) {
   if (prompts.empty()) return {};
-  check(policy, prompts, options.sampling);
+  check(policy, prompts, options);
   const auto count = static_cast<int64_t>(prompts.size()), step = prompts_per_stream(policy, count, options);
   int64_t longest = 0;
   for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));

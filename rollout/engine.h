@@ -4,6 +4,9 @@
 //   Places in the batch are taken by the next completion as soon as one ends: finished rows cost nothing.
 //   A policy small enough to sit in a core's cache runs one stream of completions a thread, without any meeting point;
 //   a larger one runs a single stream whose products all threads share.
+//   With `speculate` the model's multi-token-prediction module drafts one token ahead: a step passes the newest token
+//   and the draft through the policy, and gives two tokens where the draft is accepted. What is drawn has the same
+//   distribution, greedy completions are the same tokens, and the recorded log-prob is the policy's.
 //   A completion depends on (weights, prompt, seed, purpose, step, slot, sample) alone: not on its neighbours, the
 //   batch size, the order, or the number of threads. tests/rollout/torch/engine_test.cpp holds it to that.
 //
@@ -11,6 +14,7 @@
 // returns.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -31,6 +35,15 @@ struct DrawKey {
   uint64_t step = 0;
 };
 
+/// How far drafts got; counted by all streams together.
+struct DraftCounts {
+  std::atomic<int64_t> drafted{0}, accepted{0};
+  /// Tokens that a pass of the policy gives a completion, 1 + the share of drafts that are accepted.
+  double tokens_per_forward() const {
+    return 1 + (drafted ? static_cast<double>(accepted) / static_cast<double>(drafted) : 0);
+  }
+};
+
 struct GenerateOptions {
   SamplingOptions sampling;
   int64_t samples = 1;  ///< completions of each prompt, G
@@ -39,6 +52,8 @@ struct GenerateOptions {
   int64_t policy_version = 0;
   /// Called as soon as all completions of a prompt are there, from any thread, one prompt at a time a thread.
   std::function<void(int64_t prompt, std::span<const Rollout> completions)> on_group;
+  bool speculate = false;         ///< needs a policy with a predictor
+  DraftCounts* drafts = nullptr;  ///< added to when not null
   int64_t max_batch = 32;  ///< completions in flight in a stream; more than fit the caches cost more than they give
 };
 
@@ -46,7 +61,8 @@ struct GenerateOptions {
 std::vector<int32_t> end_tokens(const ModelConfig& config);
 
 /// P * G rollouts, prompt by prompt. Throws std::invalid_argument for an empty prompt, a prompt that leaves no room in
-/// max_position_embeddings, or min_new_tokens with several end tokens.
+/// max_position_embeddings, min_new_tokens with several end tokens, or
+/// `speculate` without a predictor.
 std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
                               const GenerateOptions& options);
 

@@ -26,19 +26,26 @@ int32_t largest(const float* logits, int64_t vocabulary, int32_t forbidden) {
   return best;
 }
 
-// Index into `weights` at which the running sum exceeds u times the total; never one of weight 0.
-int64_t pick(const float* weights, int64_t n, double u) {
-  double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += weights[i];
+// Index into `weights` at which the running sum exceeds `threshold`; never one of weight 0 while there is another.
+int64_t pick(const float* weights, int64_t n, double threshold) {
   double sum = 0;
   int64_t last = 0;
   for (int64_t i = 0; i < n; ++i) {
     if (weights[i] <= 0) continue;
     sum += weights[i];
     last = i;
-    if (sum > u * total) break;
+    if (sum > threshold) break;
   }
   return last;
+}
+
+// Sets the weights of all ids that are not kept to 0; ids ascending.
+void leave_only(std::span<const int32_t> kept, std::span<float> weights) {
+  size_t next = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (next < kept.size() && static_cast<size_t>(kept[next]) == i) ++next;
+    else weights[i] = 0;
+  }
 }
 
 bool filters(const SamplingOptions& options) { return options.top_k > 0 || options.top_p < 1 || options.min_p > 0; }
@@ -114,21 +121,56 @@ std::vector<int32_t> kept_tokens(const float* logits, std::span<const float> wei
   return ids;
 }
 
+TokenDistribution::TokenDistribution(const float* logits, int64_t vocabulary, const SamplingOptions& options,
+                                     int32_t forbidden, std::vector<float>& scratch)
+    : logits_(logits),
+      vocabulary_(vocabulary),
+      weights_(scratch),
+      stats_(cpu::row_stats(logits, vocabulary, inverse_temperature(options), forbidden)),
+      inverse_temperature_(inverse_temperature(options)) {
+  if (options.temperature <= 0) {
+    best_ = largest(logits, vocabulary, forbidden);
+    return;
+  }
+  scratch.resize(static_cast<size_t>(vocabulary));
+  cpu::exp_row(logits, vocabulary, stats_, inverse_temperature_, forbidden, scratch.data());
+  is_filtered_ = filters(options);
+  if (is_filtered_) leave_only(kept_tokens(logits, scratch, options, forbidden), scratch);
+  total_ = std::accumulate(scratch.begin(), scratch.end(), 0.0);
+}
+
+int32_t TokenDistribution::draw(double u) const {
+  if (best_ >= 0) return best_;
+  return static_cast<int32_t>(pick(weights_.data(), vocabulary_, u * total_));
+}
+
+float TokenDistribution::logprob(int32_t token) const {
+  if (!is_filtered_) return cpu::token_logprob(logits_[token], stats_, inverse_temperature_);
+  return (logits_[token] - stats_.max) * inverse_temperature_ - static_cast<float>(std::log(total_));
+}
+
+float TokenDistribution::probability(int32_t token) const {
+  if (best_ >= 0) return token == best_ ? 1.f : 0.f;
+  return static_cast<float>(weights_[static_cast<size_t>(token)] / total_);
+}
+
 Draw draw_token(const float* logits, int64_t vocabulary, const SamplingOptions& options, int32_t forbidden, double u,
                 std::vector<float>& scratch) {
-  const float t = inverse_temperature(options);
-  const cpu::RowStats stats = cpu::row_stats(logits, vocabulary, t, forbidden);
-  auto plain = [&](int32_t token) { return Draw{token, cpu::token_logprob(logits[token], stats, t)}; };
-  if (options.temperature <= 0) return plain(largest(logits, vocabulary, forbidden));
-  scratch.resize(static_cast<size_t>(vocabulary));
-  cpu::exp_row(logits, vocabulary, stats, t, forbidden, scratch.data());
-  if (!filters(options)) return plain(static_cast<int32_t>(pick(scratch.data(), vocabulary, u)));
-  const std::vector<int32_t> kept = kept_tokens(logits, scratch, options, forbidden);
-  std::vector<float> weights;
-  for (const int32_t id : kept) weights.push_back(scratch[static_cast<size_t>(id)]);
-  const int32_t token = kept[static_cast<size_t>(pick(weights.data(), static_cast<int64_t>(weights.size()), u))];
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  return {token, (logits[token] - stats.max) * t - static_cast<float>(std::log(total))};
+  const TokenDistribution distribution(logits, vocabulary, options, forbidden, scratch);
+  const int32_t token = distribution.draw(u);
+  return {token, distribution.logprob(token)};
+}
+
+int32_t verify_draft(const TokenDistribution& target, std::span<const float> drafted_from, int32_t draft,
+                     double u_accept, double u_residual) {
+  if (u_accept * drafted_from[static_cast<size_t>(draft)] < target.probability(draft)) return draft;
+  std::vector<float> residual(drafted_from.size());
+  for (size_t i = 0; i < residual.size(); ++i) {
+    residual[i] = std::max(0.f, target.probability(static_cast<int32_t>(i)) - drafted_from[i]);
+  }
+  const double total = std::accumulate(residual.begin(), residual.end(), 0.0);
+  if (total <= 0) return draft;  // p = q but for the last bit
+  return static_cast<int32_t>(pick(residual.data(), target.vocabulary(), u_residual * total));
 }
 
 }  // namespace hone

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "models/kernels/cpu.h"
+
 namespace hone {
 
 struct SamplingOptions {
@@ -42,10 +44,40 @@ const float* with_repetition_penalty(const float* logits, int64_t vocabulary, do
 std::vector<int32_t> kept_tokens(const float* logits, std::span<const float> weights, const SamplingOptions& options,
                                  int32_t forbidden);
 
-/// Draws by u in [0, 1): the first token, in order of id, at which the cumulative probability exceeds u.
-/// logits (vocabulary), finite, any repetition penalty
-/// already in them; `forbidden` -1 for none; `scratch` is grown and reused by the caller.
+/// What a token is drawn from: logits (vocabulary), finite, any repetition penalty already in them, under the options;
+/// `forbidden` -1 for none. Borrows the logits and `scratch`, which is grown and reused by the caller.
+class TokenDistribution {
+ public:
+  TokenDistribution(const float* logits, int64_t vocabulary, const SamplingOptions& options, int32_t forbidden,
+                    std::vector<float>& scratch);
+
+  /// The first token, in order of id, at which the cumulative probability exceeds u in [0, 1).
+  int32_t draw(double u) const;
+  /// Natural log, as recorded.
+  float logprob(int32_t token) const;
+  /// Temperature 0: 1 for the largest logit.
+  float probability(int32_t token) const;
+  int64_t vocabulary() const { return vocabulary_; }
+
+ private:
+  const float* logits_;
+  int64_t vocabulary_;
+  const std::vector<float>& weights_;  // exp((logit - max) t), 0 for what is left out; unused at temperature 0
+  cpu::RowStats stats_;
+  float inverse_temperature_;
+  int32_t best_ = -1;  // at temperature 0
+  double total_ = 0;   // of the weights
+  bool is_filtered_ = false;
+};
+
+/// One draw by u in [0, 1): see TokenDistribution.
 Draw draw_token(const float* logits, int64_t vocabulary, const SamplingOptions& options, int32_t forbidden, double u,
                 std::vector<float>& scratch);
+
+/// Speculative sampling (Leviathan et al. 2023, algorithm 1) for a token drafted from another distribution, of which
+/// `drafted_from` (vocabulary) are the probabilities: the draft with probability min(1, p / q), else a token of
+/// norm(max(p - q, 0)). What is returned has exactly the target's distribution. u_accept, u_residual in [0, 1).
+int32_t verify_draft(const TokenDistribution& target, std::span<const float> drafted_from, int32_t draft,
+                     double u_accept, double u_residual);
 
 }  // namespace hone

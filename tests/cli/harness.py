@@ -34,7 +34,8 @@ DENSE = {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_
 EXPERTS = {"model_type": "deepseek_v3", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
            "intermediate_size": 64, "max_position_embeddings": 96, "moe_intermediate_size": 16,
            "first_k_dense_replace": 1, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8,
-           "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 2, "tie_word_embeddings": True}
+           "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 2, "tie_word_embeddings": True,
+           "num_nextn_predict_layers": 1}
 
 
 def hone(*args, stdin="", **options):

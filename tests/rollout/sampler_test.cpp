@@ -177,5 +177,100 @@ TEST(Sampler, TheEndsOfTheUnitIntervalAreDrawn) {
   EXPECT_EQ(draw_token(kLogits.data(), 6, {}, 0, 0.0, scratch).token, 1) << "a forbidden token is never drawn";
 }
 
+// --- speculative sampling ------------------------------------------------------------------------------------------
+
+constexpr int kVocabulary = 16;
+
+std::vector<float> random_logits(uint64_t seed, double scale) {
+  const CounterRandom random(seed, Purpose::kInit);
+  std::vector<float> logits;
+  for (uint32_t i = 0; i < kVocabulary; ++i) logits.push_back(static_cast<float>(scale * (random.uniform(i) - 0.5)));
+  return logits;
+}
+
+std::vector<float> probabilities(const TokenDistribution& d) {
+  std::vector<float> p;
+  for (int32_t t = 0; t < kVocabulary; ++t) p.push_back(d.probability(t));
+  return p;
+}
+
+struct Speculated {
+  double chi_square;  // of the first token of a step, 15 degrees of freedom
+  double acceptance, expected_acceptance;
+};
+
+// Draws with drafts from q and counts what comes out.
+Speculated speculate(const SamplingOptions& options, const std::vector<float>& target_logits,
+                     const std::vector<float>& q, int n) {
+  std::vector<float> scratch;
+  const TokenDistribution target(target_logits.data(), kVocabulary, options, -1, scratch);
+  const CounterRandom draft(1, Purpose::kInit, 1), accept(1, Purpose::kInit, 2), residual(1, Purpose::kInit, 3);
+  std::vector<double> seen(kVocabulary, 0);
+  Speculated out{0, 0, 0};
+  int accepted = 0;
+  for (int i = 0; i < n; ++i) {
+    const auto at = static_cast<uint32_t>(i);
+    double sum = 0;
+    int32_t drafted = 0;
+    for (const double u = draft.uniform(at); drafted < kVocabulary - 1; ++drafted) {
+      sum += q[static_cast<size_t>(drafted)];
+      if (sum > u) break;
+    }
+    const int32_t token = verify_draft(target, q, drafted, accept.uniform(at), residual.uniform(at));
+    seen[static_cast<size_t>(token)] += 1;
+    accepted += token == drafted;
+  }
+  out.acceptance = accepted / static_cast<double>(n);
+  const auto p = probabilities(target);
+  for (size_t t = 0; t < kVocabulary; ++t) {
+    out.expected_acceptance += std::min(p[t], q[t]);
+    if (p[t] > 0) out.chi_square += std::pow(seen[t] - n * p[t], 2) / (n * p[t]);
+    else EXPECT_EQ(seen[t], 0) << "a token that the target excludes";
+  }
+  return out;
+}
+
+TEST(Speculation, TokensHaveTheTargetsDistributionWhateverTheDraft) {
+  constexpr int n = 40000;
+  const std::vector<float> logits = random_logits(3, 6);
+  std::vector<float> scratch;
+  for (const SamplingOptions& options : {SamplingOptions{}, {.temperature = 0.6}, {.top_k = 9, .top_p = 0.95}}) {
+    std::vector<float> one_token(kVocabulary, 0), uniform(kVocabulary, 1.f / kVocabulary);
+    one_token[4] = 1;
+    const auto same = probabilities(TokenDistribution(logits.data(), kVocabulary, options, -1, scratch));
+    const auto other = random_logits(8, 9);
+    const auto wrong = probabilities(TokenDistribution(other.data(), kVocabulary, {}, -1, scratch));
+    for (const auto& q : {one_token, uniform, same, wrong}) {
+      const Speculated s = speculate(options, logits, q, n);
+      EXPECT_LT(s.chi_square, 37.7) << "p = .001 with 15 degrees of freedom";
+      const double sigma = std::sqrt(s.expected_acceptance * std::max(0.0, 1 - s.expected_acceptance) / n);
+      EXPECT_NEAR(s.acceptance, s.expected_acceptance, 3 * sigma + 1e-6);
+    }
+    EXPECT_EQ(speculate(options, logits, same, n).acceptance, 1);
+  }
+}
+
+TEST(Speculation, TheChiSquareTellsAWrongRuleApart) {  // the control: every draft accepted
+  const std::vector<float> logits = random_logits(3, 6);
+  std::vector<float> scratch, uniform(kVocabulary, 1.f / kVocabulary);
+  const TokenDistribution target(logits.data(), kVocabulary, {}, -1, scratch);
+  double chi_square = 0;
+  for (const float p : probabilities(target))
+    chi_square += std::pow(40000.0 / kVocabulary - 40000.0 * p, 2) / (40000.0 * p);
+  EXPECT_GT(chi_square, 1000);
+}
+
+TEST(Speculation, GreedyAcceptsExactlyTheLargestLogit) {
+  const std::vector<float> logits = random_logits(5, 6);
+  std::vector<float> scratch;
+  const TokenDistribution target(logits.data(), kVocabulary, {.temperature = 0}, -1, scratch);
+  const auto best = static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
+  for (int32_t draft = 0; draft < kVocabulary; ++draft) {
+    std::vector<float> q(kVocabulary, 0);
+    q[static_cast<size_t>(draft)] = 1;
+    EXPECT_EQ(verify_draft(target, q, draft, 0.3, 0.7), best);
+  }
+}
+
 }  // namespace
 }  // namespace hone

@@ -12,32 +12,10 @@
 #include "rl/loss.h"
 #include "rl/optimizer.h"
 #include "rl/update.h"
+#include "tests/rl/torch/toy.h"
 
 namespace hone {
 namespace {
-
-at::Tensor random(at::IntArrayRef shape, uint64_t seed, double scale = 1) {
-  auto g = at::detail::createCPUGenerator(seed);
-  return at::empty(shape, at::kDouble).normal_(0, scale, g);
-}
-
-ModelConfig small(Architecture architecture) {
-  ModelConfig c;
-  c.architecture = architecture;
-  c.vocab_size = 30;
-  c.hidden_size = 16;
-  c.intermediate_size = 24;
-  c.num_hidden_layers = 2;
-  c.num_attention_heads = c.num_key_value_heads = 2;
-  c.head_dim = 8;
-  c.eos_token_id = {1};
-  if (architecture == Architecture::kDeepseekV3) {
-    c.kv_lora_rank = 8, c.qk_nope_head_dim = 4, c.qk_rope_head_dim = 4, c.v_head_dim = 6, c.head_dim = 4;
-    c.n_routed_experts = 4, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 12;
-    c.first_k_dense_replace = 1;
-  }
-  return c;
-}
 
 // P prompts with G completions of many lengths; log-probs as a stale policy would have recorded them.
 std::vector<Group> toy_groups(int64_t prompts, int64_t samples) {
@@ -235,14 +213,6 @@ TEST(Loss, EpsilonTenCutsOnlyRatiosBeyondElevenWithPositiveAdvantage) {  // Deep
 }
 
 // --- micro-batches ----------------------------------------------------------------------------------------------
-
-at::Tensor flat_gradient(const Policy& policy) {
-  std::vector<at::Tensor> all;
-  for (const Parameter& p : policy.parameters().all()) {
-    if (p.trainable()) all.push_back(p.tensor.grad().flatten());
-  }
-  return at::cat(all);
-}
 
 class PartsTest : public ::testing::TestWithParam<std::tuple<Architecture, const char*>> {};
 

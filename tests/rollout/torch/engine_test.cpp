@@ -1,9 +1,11 @@
 // A completion depends on weights, prompt and random key alone.
 #include "rollout/engine.h"
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -153,6 +155,101 @@ TEST_P(EngineTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(generate(*policy_, tokenizer_, one, o), std::invalid_argument);
   one[0].token_ids.clear();
   EXPECT_THROW(generate(*policy_, tokenizer_, one, options(1)), std::invalid_argument);
+}
+
+// --- speculative decoding -------------------------------------------------------------------------------------------
+
+std::unique_ptr<Policy> drafting_policy(double std) {
+  ModelConfig c = small(Architecture::kDeepseekV3);
+  c.num_nextn_predict_layers = 1;
+  return Policy::random(c, std, 5);
+}
+
+TEST(Speculation, GreedyGivesTheTokensAndBitsOfPlainGreedy) {
+  const auto policy = drafting_policy(0.15);
+  const Tokenizer t = tokenizer();
+  const auto all = prompts(210);
+  GenerateOptions plain = options(1);
+  plain.sampling.temperature = 0;
+  const auto expected = generate(*policy, t, all, plain);
+  DraftCounts counts;
+  plain.speculate = true;
+  plain.drafts = &counts;
+  std::set<FinishReason> reasons;
+  for (const int64_t batch : {1, 32}) {
+    plain.max_batch = batch;
+    const auto got = generate(*policy, t, all, plain);
+    for (size_t i = 0; i < got.size(); ++i) {
+      expect_equal(got[i], expected[i]);
+      EXPECT_EQ(got[i].finish_reason, expected[i].finish_reason);
+      reasons.insert(got[i].finish_reason);
+    }
+  }
+  EXPECT_GT(counts.accepted, 0);
+  EXPECT_LT(counts.accepted, counts.drafted) << "some drafts must be taken back";
+  EXPECT_EQ(reasons.size(), 2u) << "some must end early";
+}
+
+TEST(Speculation, RecordedLogprobsAreThePolicysAndNeighboursChangeNothing) {
+  const auto policy = drafting_policy(0.15);
+  const Tokenizer t = tokenizer();
+  const auto all = prompts(8);
+  GenerateOptions speculative = options(8);
+  speculative.speculate = true;
+  const auto got = generate(*policy, t, all, speculative);
+  speculative.max_batch = 3;
+  const auto again = generate(*policy, t, all, speculative);
+  for (size_t i = 0; i < got.size(); ++i) {
+    expect_equal(got[i], again[i]);
+    std::vector<int64_t> ids(all[i / 8].token_ids.begin(), all[i / 8].token_ids.end());
+    const int64_t prompt = std::ssize(ids);
+    ids.insert(ids.end(), got[i].token_ids.begin(), got[i].token_ids.end());
+    const int64_t lengths[]{std::ssize(ids)};
+    const Rows rows = pack_rows(lengths);
+    const at::Tensor hidden = policy->forward(at::tensor(ids, at::kLong), {.rows = rows});
+    const at::Tensor targets = at::tensor(std::vector<int64_t>(ids.begin() + prompt, ids.end()), at::kLong);
+    const at::Tensor own = ops::token_logprobs(hidden.narrow(0, prompt - 1, targets.size(0)), policy->head(), targets,
+                                               at::full_like(targets, -1), 1)
+                               .logprobs;
+    for (int64_t k = 0; k < targets.size(0); ++k) {
+      EXPECT_EQ(own[k].item<float>(), got[i].logprobs[static_cast<size_t>(k)]) << i << " " << k;
+    }
+  }
+}
+
+TEST(Speculation, SampledCompletionsHaveThePlainDistribution) {  // first three tokens, thousands of completions
+  const auto policy = drafting_policy(0.5);
+  const Tokenizer t = tokenizer();
+  const auto one = prompts(1);
+  GenerateOptions o = options(6000);
+  o.sampling.max_new_tokens = 3;
+  std::map<std::vector<int32_t>, std::array<int, 2>> seen;
+  for (const bool speculate : {false, true}) {
+    o.speculate = speculate;
+    o.key.seed = speculate ? 11 : 12;
+    for (const Rollout& r : generate(*policy, t, one, o)) ++seen[r.token_ids][speculate];
+  }
+  double chi_square = 0;
+  int classes = 0;
+  std::array<int, 2> rare{};
+  for (const auto& [ids, n] : seen) {
+    if (n[0] + n[1] < 20) {
+      rare = {rare[0] + n[0], rare[1] + n[1]};
+      continue;
+    }
+    chi_square += std::pow(n[0] - n[1], 2) / (n[0] + n[1]);
+    ++classes;
+  }
+  chi_square += std::pow(rare[0] - rare[1], 2) / std::max(1, rare[0] + rare[1]);
+  EXPECT_GT(classes, 20);
+  EXPECT_LT(chi_square, classes + 3.3 * std::sqrt(2.0 * classes)) << classes << " classes";
+}
+
+TEST(Speculation, NeedsAPredictor) {
+  const auto policy = Policy::random(small(Architecture::kDeepseekV3), 0.15, 5);
+  GenerateOptions o = options(1);
+  o.speculate = true;
+  EXPECT_THROW(generate(*policy, tokenizer(), prompts(1), o), std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineTest,
