@@ -50,12 +50,16 @@ make_venv() {
   fi
   say "installing into $venv: $(grep -v '^[#-]' "$wanted" | tr '\n' ' ')(torch is a large download)"
   "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -r "$wanted"
+  local alone=${wanted%.txt}-nodeps.txt  # packages whose own requirements contradict the others'
+  if [[ -e $alone ]]; then
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r "$alone"
+  fi
   installed_by "$wanted" >"$mark"
 }
 
-# A requirements file with the files it names, as text.
+# A requirements file with the files it names or that belong to it, as text.
 installed_by() {
-  cat "$1"
+  cat "$1" "${1%.txt}-nodeps.txt" 2>/dev/null || true
   local named
   for named in $(sed -n 's/^-[rc] *//p' "$1"); do cat "$(dirname "$1")/$named"; done
 }
