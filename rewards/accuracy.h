@@ -1,7 +1,7 @@
 // `accuracy` (TRL's and open-r1's accuracy_reward): is the answer right? Which rule decides follows from the row's
 // columns, the first that fits:
 //
-//   test_cases, tests, test or entry_point      code: the program passes its tests
+//   tests of a program (rewards/code_tests.h)    code (rewards/code.h), in the sandbox
 //   answer/solution is one option letter         choice (rewards/choice.h)
 //   answer/solution/gold                         math (rewards/math_reward.h)
 //

@@ -243,9 +243,9 @@ std::optional<CodeTests> read_code_tests(const Prompt& prompt, Grouping grouping
   for (const char* column : kNested) {
     if (const json inner = member(row, column); inner.is_object()) row.update(inner);
   }
-  CodeTests tests{language_named(text_member(row, "language")), jobs_of(examples_of(row), grouping)};
-  if (tests.jobs.empty()) return {};
-  return tests;
+  auto jobs = jobs_of(examples_of(row), grouping);
+  if (jobs.empty()) return {};
+  return CodeTests{language_named(text_member(row, "language")), std::move(jobs)};
 }
 
 sandbox::Job with_program(sandbox::Job job, const std::string& program) {

@@ -10,6 +10,7 @@
 
 #include "rewards/accuracy.h"
 #include "rewards/choice.h"
+#include "rewards/code.h"
 #include "rewards/countdown.h"
 #include "rewards/exact.h"
 #include "rewards/format.h"
@@ -40,6 +41,7 @@ RewardFn with(const RewardName& text) {
 
 RewardFn cosine_of_accuracy(const CosineOptions& options) { return cosine_reward(options, accuracy_reward()); }
 RewardFn length_of_accuracy() { return length_reward(accuracy_reward()); }
+RewardFn code(const CodeOptions& options) { return code_reward(options); }
 RewardFn boxed_math() { return math_reward({.require_box = true}); }
 
 // To add a reward: its header above, its line here. Names with _reward are those of TRL and open-r1.
@@ -48,6 +50,7 @@ constexpr Entry kRewards[]{
     {"accuracy_reward", plain<accuracy_reward>},
     {"boxed", plain<boxed_math>},
     {"choice", plain<choice_reward>},
+    {"code", with<CodeOptions, code>},
     {"cosine", with<CosineOptions, cosine_of_accuracy>},
     {"countdown", plain<countdown_reward>},
     {"exact", plain<exact_reward>},

@@ -29,7 +29,21 @@ TEST(Accuracy, TheColumnsSayWhichRule) {
   EXPECT_EQ(score_with("accuracy", R"({"answer":18})", "#### 18").value, 1.0);
   EXPECT_EQ(score_with("accuracy", R"({"answer":18})", "#### 19").value, 0.0);
   EXPECT_EQ(score_with("accuracy", R"({"answer":"1","test_cases":[]})", "1").verdict, Verdict::kNotApplicable);
+  EXPECT_EQ(score_with("accuracy", R"({"answer":"1","language":"en"})", "1").value, 1.0);
   EXPECT_EQ(score_with("accuracy", R"({"answer":null})", "1").verdict, Verdict::kNotApplicable);
+}
+
+TEST(Accuracy, RowsWithTestsRunInTheSandbox) {
+  const std::string row = R"({"answer":"9","test_cases":[{"input":"2 3","output":"5"},{"input":"1 1","output":"2"}]})";
+  for (const char* reward : {"accuracy", "code", "code:language=python"}) {
+    EXPECT_EQ(score_with(reward, row, "```python\nprint(sum(map(int, input().split())))\n```").value, 1.0) << reward;
+    const Score wrong = score_with(reward, row, "```python\nprint(5)\n```");
+    EXPECT_EQ(wrong.value, 0.0);
+    EXPECT_THAT(wrong.reason, HasSubstr("test 2 of 2: WA"));
+    EXPECT_EQ(score_with(reward, row, "```python\nimport sys; sys.exit(0)\n```").value, 0.0) << "a forgery";
+  }
+  EXPECT_EQ(score_with("code:partial=true", row, "```python\nprint(5)\n```").value, 0.5);
+  EXPECT_THROW(make_reward("code:language=cobol"), std::invalid_argument);
 }
 
 TEST(MathReward, ReadsItsColumns) {

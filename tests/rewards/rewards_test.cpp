@@ -35,7 +35,7 @@ TEST(Rewards, EveryNameMakesAReward) {
 
 TEST(Rewards, UnknownNameListsThemAndGuesses) {
   EXPECT_THAT(error_of("cuntdown"),
-              AllOf(HasSubstr("did you mean 'countdown'?"), HasSubstr("choice, cosine, countdown, exact")));
+              AllOf(HasSubstr("did you mean 'countdown'?"), HasSubstr("choice, code, cosine, countdown, exact")));
   EXPECT_THAT(error_of("fromat"), HasSubstr("did you mean 'format'?"));
   EXPECT_THAT(error_of("zzzzzzzz"), AllOf(Not(HasSubstr("did you mean")), HasSubstr("there are: accuracy")));
   EXPECT_THAT(error_of(""), HasSubstr("unknown reward ''"));
