@@ -65,7 +65,7 @@ struct Request {
   Action action = Action::kScript;
   uint32_t processes = 32;
   uint64_t cpu_ns = 0;
-  uint64_t address_bytes = 0;   ///< RLIMIT_AS
+  uint64_t data_bytes = 0;      ///< RLIMIT_DATA: what a process may write to; of addresses it may set more apart
   uint64_t resident_bytes = 0;  ///< of all processes together, watched by init; 0: not watched (a cgroup does it)
   uint64_t file_bytes = 0, stack_bytes = 0, tmpfs_bytes = 0;
   uint32_t open_files = 64, tmpfs_inodes = 512;

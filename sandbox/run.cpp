@@ -87,8 +87,8 @@ class Lane {
     Request r;
     r.processes = budget.processes + worker_->processes_before();
     r.cpu_ns = static_cast<uint64_t>(budget.cpu_s * 1e9);
-    r.address_bytes = budget.memory_bytes + kHeadroom;
-    if (!worker_->cgroup().limits_memory()) r.resident_bytes = r.address_bytes;
+    r.data_bytes = budget.memory_bytes + kHeadroom;
+    if (!worker_->cgroup().limits_memory()) r.resident_bytes = r.data_bytes;
     r.file_bytes = budget.file_bytes;
     r.stack_bytes = budget.stack_bytes;
     r.tmpfs_bytes = budget.tmpfs_bytes;

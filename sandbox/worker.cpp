@@ -176,7 +176,7 @@ std::optional<Greeting> probe_fault(const Worker& worker) {
   Task task;
   task.request.action = Action::kProbe;
   task.request.cpu_ns = 1000000000;
-  task.request.address_bytes = uint64_t{1} << 32;
+  task.request.data_bytes = uint64_t{1} << 32;
   task.request.file_bytes = task.request.stack_bytes = task.request.tmpfs_bytes = 1 << 20;
   task.fds.assign(4, null.get());
   if (!worker.begin(task)) return Greeting{EPIPE, LayerId::kCount};

@@ -128,13 +128,15 @@ class Pool:
 
 
 def processes():
-    """{pid: (user, parent, command)} of the machine."""
+    """{pid: (user, parent, command)} of the machine, but for the dead that wait for the machine's own init to reap them."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError):
             with open("/proc/%s/stat" % pid) as file:
                 text = file.read()
             command, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
+            if rest[0] == "Z" and rest[1] == "1":
+                continue
             found[int(pid)] = (os.stat("/proc/" + pid).st_uid, int(rest[1]), command)
     return found
 

@@ -142,7 +142,7 @@ def kill_one(command, role):
     pool.script("print(1)")
     host = judge.descendants(pool.process.pid, judge.processes())  # setpriv becomes the program
     idle = set(host)
-    pool.process.stdin.write(json.dumps({"id": "orphans", "program": ORPHANS, "limits": {"wall": 20, "cpu": 20}}) + "\n")
+    pool.process.stdin.write(json.dumps({"id": "orphans", "program": ORPHANS, "limits": {"wall": 6, "cpu": 6}}) + "\n")
     pool.process.stdin.flush()
     time.sleep(0.7)
     found, run = roles(pool.process.pid, idle)
