@@ -7,6 +7,7 @@ namespace hone {
 namespace {
 
 const Rational kHalf(1, 2);
+constexpr int64_t kPartUnits = 2;  // of a sum or product
 
 bool has_op(std::span<const Expr> parts, Op op) {
   return std::ranges::any_of(parts, [op](Expr e) { return e->is(op); });
@@ -19,12 +20,17 @@ struct Factor {
 
 }  // namespace
 
+/// Work counts, and so does the memory of what it makes.
+bool Algebra::spend(int64_t units) {
+  if (arena_.bytes() > budget_.limits().bytes) budget_.exhaust("memory");
+  return budget_.spend(units);
+}
+
+/// Whether a sum or product of these may be worked out.
 bool Algebra::fits(const Rational& a, const Rational& b) {
   const size_t bits = a.bits() + b.bits();
   if (bits <= 128) return true;
-  const auto limbs = static_cast<int64_t>(bits / 64);
-  budget_.spend(limbs + limbs * limbs / 16);  // greatest common divisors
-  if (bits <= budget_.limits().result_bits) return true;
+  if (bits <= budget_.limits().result_bits) return budget_.spend_on_bits(bits) && spend(0);
   budget_.reach("bits of a number");
   return false;
 }
@@ -49,7 +55,7 @@ Expr Algebra::scaled(const Rational& coefficient, Expr rest) {
 
 Expr Algebra::sum(std::span<const Expr> terms) {
   if (terms.size() == 1) return terms[0];
-  if (has_op(terms, Op::kUndefined)) return undefined();
+  if (budget_.exhausted() || has_op(terms, Op::kUndefined)) return undefined();
   if (has_op(terms, Op::kMatrix)) return matrix_sum(terms);
   Rational constant;
   std::vector<Term> collected;
@@ -70,7 +76,7 @@ Expr Algebra::sum(std::span<const Expr> terms) {
       add(term);
     }
   }
-  budget_.spend(static_cast<int64_t>(collected.size()) + 1);
+  spend(kPartUnits * static_cast<int64_t>(terms.size() + collected.size()));
   if (std::ranges::any_of(collected, [](const Term& t) { return t.rest->is(Op::kInfinity); })) {
     return infinite_sum(terms);
   }
@@ -123,7 +129,7 @@ Expr Algebra::infinite_product(std::span<const Expr> factors) {
 
 Expr Algebra::product(std::span<const Expr> factors) {
   if (factors.size() == 1) return factors[0];
-  if (has_op(factors, Op::kUndefined)) return undefined();
+  if (budget_.exhausted() || has_op(factors, Op::kUndefined)) return undefined();
   if (has_op(factors, Op::kMatrix)) return matrix_product(factors);
   Rational coefficient(1);
   std::vector<Factor> collected;
@@ -145,7 +151,7 @@ Expr Algebra::product(std::span<const Expr> factors) {
       add(factor);
     }
   }
-  budget_.spend(static_cast<int64_t>(collected.size()) + 1);
+  spend(kPartUnits * static_cast<int64_t>(factors.size() + collected.size()));
   if (infinite) return infinite_product(factors);
   if (coefficient.is_zero()) return number(0);
   if (collected.empty()) return number(coefficient);
@@ -165,7 +171,7 @@ Expr Algebra::product(std::span<const Expr> factors) {
       coefficient = coefficient * *part->value;
     } else if (part->is(Op::kProduct)) {  // 2^(3/2) is 2 2^(1/2); its parts are in order and new to this product
       for (const auto* inner : part->args) {
-        if (inner->is_number()) {
+        if (inner->is_number() && fits(coefficient, *inner->value)) {
           coefficient = coefficient * *inner->value;
         } else {
           parts.push_back(inner);
@@ -196,39 +202,39 @@ Factors factored(const Rational& integer) {
       2,  3,  5,   7,   11,  13,  17,  19,  23,  29,  31,  37,  41,  43,  47,  53,  59,  61,  67,  71,  73,  79,  83,
       89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199};
   Factors found;
-  Rational rest = integer.abs();
+  mpz_class rest = abs(integer.to_mpq().get_num());
   for (const int prime : kPrimes) {
-    if (const auto small = rest.as_int(); small && *small < static_cast<int64_t>(prime) * prime) break;
-    int64_t count = 0;
-    for (;;) {
-      const Rational quotient = rest / Rational(prime);
-      if (!quotient.is_integer()) break;
-      rest = quotient;
-      ++count;
-    }
-    if (count > 0) found.powers.emplace_back(prime, count);
+    if (rest < prime * prime) break;
+    if (!mpz_divisible_ui_p(rest.get_mpz_t(), static_cast<unsigned long>(prime))) continue;
+    const mpz_class factor(prime);
+    const auto count = mpz_remove(rest.get_mpz_t(), rest.get_mpz_t(), factor.get_mpz_t());
+    found.powers.emplace_back(prime, static_cast<int64_t>(count));
   }
-  if (rest.is_one() || rest.is_zero()) return found;
+  if (rest <= 1) return found;
+  const Rational left{mpq_class(rest)};
   for (const unsigned degree : {2u, 3u, 5u}) {  // 1009^2 is not prime
-    const auto root = integer_root(rest, degree);
-    if (root.exact) {
-      found.powers.emplace_back(root.root, degree);
-      return found;
-    }
+    const auto root = integer_root(left, degree);
+    if (!root.exact) continue;
+    found.powers.emplace_back(root.root, degree);
+    return found;
   }
-  found.powers.emplace_back(rest, 1);
+  found.powers.emplace_back(left, 1);
   return found;
 }
 
+int64_t units_to_factor(const Rational& integer) { return 20 + static_cast<int64_t>(integer.bits() / 8); }
+
 /// value^exponent, value a positive integer, as a number times powers of primes with exponents in (0, 1).
 Expr Algebra::root_of_integer(const Rational& value, const Rational& exponent) {
-  budget_.spend(20);
+  spend(units_to_factor(value));
   Rational outside(1);
   Exprs roots;
+  size_t bits = 0;
   for (const auto& [prime, count] : factored(value).powers) {
     const Rational total = exponent * Rational(count), whole = total.floor(), part = total - whole;
     const auto steps = whole.as_int();
-    if (!steps || prime.bits() * static_cast<uint64_t>(std::abs(*steps)) > budget_.limits().result_bits) {
+    if (steps) bits += prime.bits() * static_cast<uint64_t>(std::abs(*steps));
+    if (!steps || bits > budget_.limits().result_bits) {
       return arena_.make(Op::kPower, {number(value), number(exponent)});
     }
     outside = outside * hone::power(prime, *steps);
@@ -248,7 +254,7 @@ Expr Algebra::number_power(const Rational& base, const Rational& exponent) {
     const auto magnitude = static_cast<uint64_t>(std::abs(*whole));
     const bool small = magnitude <= static_cast<uint64_t>(budget_.limits().exponent) || (-base).is_one();
     if (small && base.bits() * magnitude <= budget_.limits().result_bits) {
-      budget_.spend(static_cast<int64_t>(base.bits() * magnitude / 256));
+      if (!spend(static_cast<int64_t>(base.bits() * magnitude / 64))) return undefined();
       return number((-base).is_one() ? Rational(*whole % 2 == 0 ? 1 : -1) : hone::power(base, *whole));
     }
   }
@@ -267,7 +273,7 @@ Expr Algebra::number_power(const Rational& base, const Rational& exponent) {
 Expr Algebra::power(Expr base, Expr exponent) {
   if (base->is(Op::kUndefined) || exponent->is(Op::kUndefined)) return undefined();
   if (base->is(Op::kMatrix)) return matrix_power(base, exponent);
-  budget_.spend(2);
+  if (!spend(2)) return undefined();
   if (!exponent->is_number()) {
     if (base->is_number() && base->value->is_one()) return base;
     // e^(c ln y) is y^c
@@ -298,7 +304,7 @@ Expr Algebra::power(Expr base, Expr exponent) {
     case Op::kPower: {
       const auto *inner = (*base)[0], *inner_exponent = (*base)[1];
       const bool positive = inner->is(Op::kE) || inner->is(Op::kPi) || (inner->is_number() && inner->value->sign() > 0);
-      const bool real = inner_exponent->is_number() || symbols_of(inner_exponent).empty();
+      const bool real = !contains(inner_exponent, Op::kSymbol);
       if (n.is_integer() || (positive && inner_exponent->is_number()))
         return power(inner, product({inner_exponent, exponent}));
       if (positive && real && !contains(inner_exponent, Op::kI))
@@ -368,8 +374,7 @@ Expr Algebra::canonical(Expr tree) {
   for (const auto* part : nodes_of(tree)) {
     if (part->id >= known_.size()) known_.resize(std::max<size_t>(part->id + 1, arena_.size()));
     if (known_[part->id]) continue;
-    budget_.spend(1);
-    const auto* form = budget_.exhausted() ? undefined() : node(part);
+    const auto* form = spend(1) ? node(part) : undefined();
     known_[part->id] = form;
     if (form->id >= known_.size()) known_.resize(arena_.size());
     known_[form->id] = form;
@@ -472,7 +477,7 @@ Expr Algebra::logarithm(Expr value) {
     if (value->is_number() && value->value->is_zero()) return undefined();
     return arena_.function(Function::kLog, {value});
   }
-  budget_.spend(20);
+  spend(units_to_factor(*value->value));
   Exprs terms;
   const auto add = [&](const Rational& integer, int64_t sign) {
     for (const auto& [prime, count] : factored(integer).powers) {
@@ -518,7 +523,7 @@ Expr Algebra::of_integers(Function f, std::span<const Expr> args) {
     return f == Function::kMax ? *std::ranges::max_element(args, by_value) : *std::ranges::min_element(args, by_value);
   }
   if (!whole) return arena_.function(f, args);
-  budget_.spend(static_cast<int64_t>(args.size()) * 4);
+  spend(static_cast<int64_t>(args.size()) * 4);
   if (f == Function::kMod) {
     const Rational &a = *args[0]->value, &b = *args[1]->value;
     return b.is_zero() ? undefined() : number(a - (a / b).floor() * b);
@@ -540,7 +545,8 @@ Expr Algebra::of_integers(Function f, std::span<const Expr> args) {
     } else {
       mpz_lcm(result.get_mpz_t(), result.get_mpz_t(), next.get_mpz_t());
     }
-    if (mpz_sizeinbase(result.get_mpz_t(), 2) > budget_.limits().result_bits) return arena_.function(f, args);
+    const size_t bits = mpz_sizeinbase(result.get_mpz_t(), 2);
+    if (bits > budget_.limits().result_bits || !budget_.spend_on_bits(bits)) return arena_.function(f, args);
   }
   return number(Rational(mpq_class(abs(result))));
 }
@@ -548,13 +554,14 @@ Expr Algebra::of_integers(Function f, std::span<const Expr> args) {
 /// Odd roots of negative numbers are real.
 Expr Algebra::root(Expr base, Expr degree) {
   const auto n = degree->is_number() ? degree->value->as_int() : std::nullopt;
-  if (n && *n > 0 && *n % 2 == 1 && is_negative(base) && symbols_of(base).empty()) {
+  if (n && *n > 0 && *n % 2 == 1 && is_negative(base) && !contains(base, Op::kSymbol)) {
     return negative(power(negative(base), power(degree, number(-1))));
   }
   return power(base, power(degree, number(-1)));
 }
 
 Expr Algebra::substituted(Expr tree, Expr symbol, Expr value) {
+  if (!contains(tree, symbol->op)) return tree;
   const auto parts = nodes_of(tree);
   Exprs here(parts.size()), args;
   const auto place = [&](Expr part) {
@@ -567,7 +574,7 @@ Expr Algebra::substituted(Expr tree, Expr symbol, Expr value) {
     const bool same = std::ranges::equal(args, part->args);
     here[i] = part == symbol ? value : same ? part : arena_.make(part->op, args, part->code, part->name, part->flags);
   }
-  budget_.spend(static_cast<int64_t>(parts.size()) * 2);
+  spend(static_cast<int64_t>(parts.size()) * 2);
   return here.back();
 }
 

@@ -73,6 +73,7 @@ class Algebra {
   Expr root(Expr base, Expr degree);
   Expr big_operator(Expr tree);
   bool is_negative(Expr value) const;
+  bool spend(int64_t units);
   bool fits(const Rational& a, const Rational& b);
   Expr undefined() { return arena_.atom(Op::kUndefined); }
 
@@ -88,5 +89,7 @@ struct Factors {
   std::vector<std::pair<Rational, int64_t>> powers;
 };
 Factors factored(const Rational& integer);
+/// What that costs.
+int64_t units_to_factor(const Rational& integer);
 
 }  // namespace hone

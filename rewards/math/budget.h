@@ -20,6 +20,7 @@ struct MathLimits {
   size_t set_elements = 256;
   size_t variables = 16;
   size_t polynomial_terms = 2000;  ///< beyond, an expression is not expanded
+  size_t bytes = 3 << 19;          ///< of the nodes made for one comparison
   int64_t work_units = 100'000;
 };
 
@@ -34,6 +35,16 @@ class Budget {
     left_ -= units;
     if (left_ < 0) reach("work units");
     return left_ >= 0;
+  }
+  /// Spends what a product or greatest common divisor of numbers of so many bits costs.
+  bool spend_on_bits(size_t bits) {
+    const auto limbs = static_cast<int64_t>(bits / 64);
+    return spend(limbs + limbs * limbs / 16);
+  }
+  /// Spends all that is left, because another limit was reached.
+  void exhaust(const char* limit) {
+    reach(limit);
+    left_ = -1;
   }
   bool exhausted() const { return left_ < 0; }
   int64_t spent() const { return limits_.work_units - left_; }

@@ -183,13 +183,16 @@ bool are_alternatives(const Box& first, const Box& second, std::string_view text
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n{}~") == kNone; }
 
 std::string_view before_end_of_turn(std::string_view text) {
-  size_t end = text.size();
-  for (const std::string_view marker :
-       {"<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "</s>",
-        "<end_of_turn>", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"}) {
-    end = std::min(end, text.find(marker));
+  constexpr std::string_view kMarkers[]{"<|im_end|>", "<|im_start|>",    "<|endoftext|>",
+                                        "<|eot_id|>", "<|end_of_text|>", "<|end|>",
+                                        "</s>",       "<end_of_turn>",   "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"};
+  constexpr std::string_view kSecond = "|/e\xEF";  // bytes of them, so that other signs cost little
+  for (size_t at = text.find('<'); at != kNone; at = text.find('<', at + 1)) {
+    if (at + 1 == text.size() || kSecond.find(text[at + 1]) == kNone) continue;
+    const auto rest = text.substr(at);
+    if (std::ranges::any_of(kMarkers, [&](auto marker) { return rest.starts_with(marker); })) return text.substr(0, at);
   }
-  return text.substr(0, end);
+  return text;
 }
 
 /// Where the value of a candidate stands: its last box if it has one.

@@ -85,9 +85,11 @@ class Comparer {
     gold = arena_.import(gold);
     prediction = arena_.import(prediction);
     if (!config_.strict) prediction = renamed(prediction, gold);
+    if (gold == prediction && !contains(gold, Op::kUndefined)) return {Outcome::kEqual, "the same formula"};
     const auto found = equal(gold, prediction, /*top=*/true);
-    if (found == Equal::kYes) return {Outcome::kEqual, reason_};
+    // what could not be worked out is undefined, so a verdict reached by then is none
     if (budget_.exhausted()) return {Outcome::kUndecided, limit_reason()};
+    if (found == Equal::kYes) return {Outcome::kEqual, reason_};
     if (found == Equal::kNo) return {Outcome::kDifferent, reason_.empty() ? "the values differ" : reason_};
     if (budget_.reached()) return {Outcome::kUndecided, limit_reason()};
     return {Outcome::kDifferent, "could not be shown to be equal"};
@@ -371,7 +373,8 @@ class Comparer {
     std::vector<std::pair<Expr, bool>> forms;
     for (const auto* element : container->args) {
       const std::pair form(algebra_.canonical(element), is_decimal(element));
-      if (std::ranges::find(forms, form) != forms.end()) continue;
+      const bool defined = !contains(form.first, Op::kUndefined);
+      if (defined && std::ranges::find(forms, form) != forms.end()) continue;
       forms.push_back(form);
       found.push_back(element);
     }
@@ -397,9 +400,9 @@ class Comparer {
     auto all = Equal::kYes;
     Exprs left;
     for (const auto* element : wanted) {  // most are written alike
-      const auto same =
-          std::ranges::find_if(given, [&](Expr e) { return algebra_.canonical(e) == algebra_.canonical(element); });
-      if (same == given.end() || contains(element, Op::kUndefined)) {
+      const auto* form = algebra_.canonical(element);
+      const auto same = std::ranges::find_if(given, [&](Expr e) { return algebra_.canonical(e) == form; });
+      if (same == given.end() || contains(form, Op::kUndefined)) {
         left.push_back(element);
       } else {
         given.erase(same);
@@ -459,6 +462,7 @@ class Comparer {
 
   Equal rounded(Expr gold, Expr prediction) {
     const auto *a = algebra_.canonical(gold), *b = algebra_.canonical(prediction);
+    if (budget_.exhausted()) return Equal::kUnknown;
     const auto x = balls_.rounded(a, config_.float_rounding), y = balls_.rounded(b, config_.float_rounding);
     if (x && y) {
       return because(yes_or_no(*x == *y), *x == *y ? "equal to the decimals that count" : "different decimals");

@@ -61,8 +61,10 @@ Expr Algebra::expanded(Expr value) {
 
 Expr Algebra::denominator(Expr value) {
   std::vector<std::pair<Expr, Rational>> found;
+  if (budget_.exhausted()) return undefined();
   for (const auto* term : terms_of(value)) {
     for (const auto* factor : factors_of(term)) {
+      budget_.spend(1 + static_cast<int64_t>(found.size()) / 16);
       if (!factor->is(Op::kPower) || !(*factor)[1]->is_number() || (*factor)[1]->value->sign() > 0) continue;
       const Rational exponent = -*(*factor)[1]->value;
       const auto known = std::ranges::find(found, (*factor)[0], [](const auto& f) { return f.first; });

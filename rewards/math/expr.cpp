@@ -63,6 +63,9 @@ Expr Arena::intern(const Node& wanted) {
 Expr Arena::insert(const Node& wanted, size_t slot) {
   auto* node = new (memory_.allocate(sizeof(Node), alignof(Node))) Node(wanted);
   node->id = count_++;
+  node->ops = 1u << static_cast<unsigned>(wanted.op);
+  for (const auto* arg : wanted.args) node->ops |= arg->ops;
+  bytes_ += sizeof(Node) + wanted.args.size_bytes() + wanted.name.size();
   if (!wanted.args.empty()) {
     auto* args = static_cast<Expr*>(memory_.allocate(wanted.args.size_bytes(), alignof(Expr)));
     std::ranges::copy(wanted.args, args);
@@ -76,6 +79,7 @@ Expr Arena::insert(const Node& wanted, size_t slot) {
   if (wanted.value) {
     numbers_.push_back(std::make_unique<const Rational>(*wanted.value));
     node->value = numbers_.back().get();
+    bytes_ += sizeof(Rational) + (wanted.value->bits() > 64 ? wanted.value->bits() / 4 : 0);
   }
   table_[slot] = node;
   if (count_ * 2 > table_.size()) grow();
@@ -123,10 +127,7 @@ Exprs nodes_of(Expr tree) {
   return found;
 }
 
-bool contains(Expr tree, Op op) {
-  if (tree->args.empty()) return tree->op == op;
-  return std::ranges::any_of(nodes_of(tree), [&](Expr node) { return node->op == op; });
-}
+bool contains(Expr tree, Op op) { return (tree->ops >> static_cast<unsigned>(op)) & 1; }
 
 Exprs symbols_of(Expr tree) {
   auto found = nodes_of(tree);

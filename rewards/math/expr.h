@@ -100,6 +100,7 @@ struct Node {
   uint32_t code = 0;
   uint32_t id = 0;  ///< counts up in an arena: parts come before the whole
   uint32_t hash = 0;
+  uint32_t ops = 0;  ///< a bit for each Op in the tree
   std::span<const Node* const> args;
   std::string_view name;
   const Rational* value = nullptr;
@@ -137,6 +138,8 @@ class Arena {
   /// The tree of another arena, here.
   Expr import(Expr tree);
   size_t size() const { return count_; }
+  /// Of memory, about.
+  size_t bytes() const { return bytes_ + table_.size() * sizeof(Expr); }
 
  private:
   Expr intern(const Node& wanted);
@@ -147,6 +150,7 @@ class Arena {
   std::pmr::monotonic_buffer_resource memory_{first_block_, sizeof first_block_};
   std::vector<Expr> table_;  // open addressing; its size is a power of two
   uint32_t count_ = 0;
+  size_t bytes_ = 0;
   std::vector<std::unique_ptr<const Rational>> numbers_;
 };
 

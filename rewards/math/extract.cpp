@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kNone = std::string_view::npos;
 constexpr std::string_view kAnswer = "answer", kFinal = "final ";
+constexpr ptrdiff_t kMaxAnswerWords = 1000;
 constexpr int kFinalHope = 0, kFinalIs = 50, kAnswerColon = 100, kAnswerWord = 200, kFirstString = 250, kAnywhere = 300;
 
 constexpr std::array<bool, 256> byte_set(std::string_view bytes) {
@@ -41,6 +42,8 @@ std::vector<size_t> find_answer_words(std::string_view text) {
     }
   }
   std::ranges::sort(found);
+  // the last ones are tried first; texts with more of them are no answers
+  if (std::ssize(found) > kMaxAnswerWords) found.erase(found.begin(), found.end() - kMaxAnswerWords);
   return found;
 }
 

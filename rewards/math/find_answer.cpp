@@ -108,7 +108,9 @@ class Search {
   Found first_committed() {
     const bool boxes_only = config_.flags.require_box || config_.flags.box_after_think;
     Candidates candidates(text_, config_.extract);
+    constexpr int64_t kUnitsPerLook = 20;
     while (const auto candidate = candidates.next()) {
+      if (!budget_.spend(kUnitsPerLook)) break;
       if (boxes_only && candidate->spans[0].text.find("\\boxed") == kNone) continue;
       if (is_part_of_unreadable(*candidate)) continue;
       const auto objected = objection(text_, *candidate);
@@ -238,7 +240,7 @@ std::string_view after_hashes(std::string_view text) {
 
 Found find_gold(std::string_view text, const MathConfig& config, Budget& budget, bool explain) {
   if (config.compare.upstream_quirks) return Search(text, config, budget, explain).first_readable();
-  return Search(scanned_part(after_hashes(text)), config, budget, explain).gold();
+  return Search(after_hashes(scanned_part(text)), config, budget, explain).gold();
 }
 
 Found find_prediction(std::string_view text, const MathConfig& config, Budget& budget, bool explain) {
@@ -247,8 +249,8 @@ Found find_prediction(std::string_view text, const MathConfig& config, Budget& b
   Found none;
   none.problem = part.problem;
   if (!part.problem.empty()) return none;
-  const auto line = after_hashes(part.text);
-  return Search(scanned_part(line), config, budget, explain).committed(line.size() < part.text.size());
+  const auto scanned = scanned_part(part.text), line = after_hashes(scanned);
+  return Search(line, config, budget, explain).committed(line.size() < scanned.size());
 }
 
 }  // namespace hone

@@ -435,6 +435,9 @@ constexpr std::array<std::string_view, 104> kUnits{
 constexpr std::array<std::string_view, 16> kShortUnits{"m", "g",  "s",  "h",  "l",  "c",  "d",  "t",
                                                        "o", "st", "th", "ab", "bc", "lt", "mp", "are"};
 
+/// Letters of the longest unit with its plural.
+constexpr size_t kLongestUnit = std::ranges::max(kUnits, {}, &std::string_view::size).size() + 2;
+
 bool is_unit(std::string_view word, bool quirks) {
   const auto known = [&](std::string_view w) { return is_one_of(w, kUnits) || (quirks && is_one_of(w, kShortUnits)); };
   if (known(word)) return true;
@@ -445,7 +448,7 @@ bool is_unit(std::string_view word, bool quirks) {
 /// Drops a plain unit word at the end, if there is one.
 bool drop_unit_word(std::vector<Token>& tokens, bool quirks) {
   size_t begin = tokens.size() - 1;
-  while (begin > 0 && tokens[begin - 1].kind == Tok::kLetter) --begin;
+  while (begin > 0 && tokens[begin - 1].kind == Tok::kLetter && tokens.size() - begin <= kLongestUnit) --begin;
   std::string word;
   for (size_t first = begin; first + 1 < tokens.size(); ++first) {
     const bool starts = tokens[first].space_before ||

@@ -26,12 +26,14 @@ mpz_class to_mpz(__int128 value) {
 }
 
 __int128 gcd128(__int128 a, __int128 b) {
-  while (b != 0) {
+  if (a < 0) a = -a;
+  while (b > kMax) {
     const __int128 r = a % b;
     a = b;
     b = r;
   }
-  return a < 0 ? -a : a;
+  if (b == 0) return a;
+  return std::gcd(static_cast<int64_t>(a % b), static_cast<int64_t>(b));
 }
 
 /// num / den in lowest terms, den > 0.

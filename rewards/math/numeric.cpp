@@ -15,6 +15,8 @@ constexpr int kPoints = 8, kEnoughPoints = 4;
 constexpr slong kQuickBits = 64, kBits = 256, kMoreBits = 1024, kMaxBits = 8192;
 constexpr slong kZeroBits = 133;  // 2^-133 is 1e-40
 constexpr slong kMaxExponentBits = 60;
+constexpr slong kMaxTurnBits = 4096;   // of an angle: so many digits of pi are needed
+constexpr size_t kMaxBytes = 1 << 20;  // of the values of one tree
 
 /// Arb keeps constants per thread; they are freed when the thread ends.
 struct ThreadCaches {
@@ -88,6 +90,8 @@ class Evaluation {
 
   /// Works out all nodes at a point. False where the (first) root is not finite or the work is used up.
   bool run(int point, slong bits) {
+    const auto bytes = nodes_.size() * (sizeof(Ball) + static_cast<size_t>(bits) / 4);
+    if (bits > kMoreBits && bytes > kMaxBytes) return false;
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (!budget_.spend(cost(nodes_[i]) * (bits / 128 + 1))) return false;
       evaluate(nodes_[i], values_[i].get(), point, bits);
@@ -139,9 +143,13 @@ class Evaluation {
     std::ranges::sort(nodes_, {}, &Node::id);
   }
 
+  static bool uses_gamma(Expr node) {
+    return node->is(Function::kGamma) || node->is(Function::kFactorial) || node->is(Function::kBinomial);
+  }
   static int64_t cost(Expr node) {
-    if (node->is(Op::kFunction)) return 40;
-    if (node->is(Op::kPower)) return (*node)[1]->is_integer() ? 8 : 40;
+    if (node->is_number()) return 2 + static_cast<int64_t>(node->value->bits() / 256);
+    if (node->is(Op::kFunction)) return uses_gamma(node) ? 300 : 40;
+    if (node->is(Op::kPower)) return (*node)[1]->is_integer() ? 12 : 40;
     return 1 + static_cast<int64_t>(node->args.size());
   }
 
@@ -203,10 +211,13 @@ class Evaluation {
 
   void function(Expr node, acb_ptr out, slong bits);
   void of_two(Function f, Expr node, acb_ptr out, slong bits);
-  void factorial(acb_ptr out, acb_srcptr n, slong bits) {
-    if (is_huge(n, 40)) return acb_indeterminate(out);
+  static void gamma(acb_ptr out, acb_srcptr x, slong bits) {
+    if (is_huge(x, 40) || bits > kMoreBits) return acb_indeterminate(out);  // milliseconds beyond
+    acb_gamma(out, x, bits);
+  }
+  static void factorial(acb_ptr out, acb_srcptr n, slong bits) {
     acb_add_si(out, n, 1, bits);
-    acb_gamma(out, out, bits);
+    gamma(out, out, bits);
   }
 
   Budget& budget_;
@@ -264,9 +275,9 @@ void Evaluation::function(Expr node, acb_ptr out, slong bits) {
   const auto* x = of((*node)[0]);
   switch (f) {
     case Function::kSin:
-      return acb_sin(out, x, bits);
+      return is_huge(x, kMaxTurnBits) ? acb_indeterminate(out) : acb_sin(out, x, bits);
     case Function::kCos:
-      return acb_cos(out, x, bits);
+      return is_huge(x, kMaxTurnBits) ? acb_indeterminate(out) : acb_cos(out, x, bits);
     case Function::kArcsin:
       return acb_asin(out, x, bits);
     case Function::kArccos:
@@ -303,7 +314,7 @@ void Evaluation::function(Expr node, acb_ptr out, slong bits) {
     case Function::kFactorial:
       return factorial(out, x, bits);
     case Function::kGamma:
-      return is_huge(x, 40) ? acb_indeterminate(out) : acb_gamma(out, x, bits);
+      return gamma(out, x, bits);
     case Function::kRe:
       arb_set(acb_realref(out), acb_realref(x));
       return arb_zero(acb_imagref(out));

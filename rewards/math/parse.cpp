@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "rewards/math/scan.h"
 
@@ -306,27 +307,31 @@ class Parser {
   Expr parse_product() {
     const auto* left = parse_signed();
     if (!left || !is_scalar(left->op)) return left;
-    Times times;
-    while ((times = take_times()) != Times::kNone) {
-      const auto* right = parse_signed();
-      if (!scalar(right)) return nullptr;
-      if (times == Times::kTimes) left = product(left, right);
-      if (times == Times::kDivide) left = quotient(arena_, left, right);
-      if (times == Times::kModulo) left = arena_.function(Function::kMod, {left, right});
-    }
-    return left;
+    return with_factors(left, [this] { return parse_signed(); });
   }
 
-  Expr product(Expr left, Expr right) {
-    Exprs factors;
-    for (const auto* side : {left, right}) {
-      if (side->is(Op::kProduct)) {
-        factors.insert(factors.end(), side->args.begin(), side->args.end());
+  /// left times, over or modulo what follows; factors in a row are one product.
+  template <class Next>
+  Expr with_factors(Expr left, const Next& next) {
+    Exprs factors{left};
+    const auto append = [&](Expr value) {
+      const auto parts = value->is(Op::kProduct) ? value->args : std::span<const Expr>(&value, 1);
+      factors.insert(factors.end(), parts.begin(), parts.end());
+    };
+    const auto product = [&] { return factors.size() == 1 ? factors[0] : arena_.make(Op::kProduct, factors); };
+    for (Times times = take_times(); times != Times::kNone; times = take_times()) {
+      const auto* right = next();
+      if (!scalar(right)) return nullptr;
+      if (times == Times::kTimes) {
+        if (factors.size() == 1) append(std::exchange(factors, {})[0]);
+        append(right);
       } else {
-        factors.push_back(side);
+        const auto* top = product();
+        factors = {times == Times::kDivide ? quotient(arena_, top, right)
+                                           : arena_.function(Function::kMod, {top, right})};
       }
     }
-    return arena_.make(Op::kProduct, factors);
+    return product();
   }
 
   Expr parse_signed() {
@@ -493,6 +498,7 @@ class Parser {
   void split_number() {
     auto rest = tokens_[at_];
     if (rest.text[0] == '.') return;
+    budget_.spend(static_cast<int64_t>(tokens_.size() - at_) / 12);
     rest.text.remove_prefix(1);
     rest.space_before = false;
     tokens_[at_].text = tokens_[at_].text.substr(0, 1);
@@ -621,7 +627,7 @@ class Parser {
   }
 
   /// Whether ( begins arguments: one symbol or number, or several parts with commas. a(b+c) is a product.
-  bool is_call() const {
+  bool is_call() {
     size_t depth = 0, i = at_, inside = 0;
     bool comma = false, sums = false;
     for (; tokens_[i].kind != Tok::kEnd; ++i) {
@@ -641,7 +647,7 @@ class Parser {
         if (!exponent) ++inside;
       }
     }
-    if (tokens_[i].kind == Tok::kEnd) return false;
+    if (!budget_.spend(static_cast<int64_t>(i - at_) / 8) || tokens_[i].kind == Tok::kEnd) return false;
     return comma || (!sums && inside == 1);
   }
 
@@ -779,13 +785,7 @@ class Parser {
   }
   /// Math-Verify's \sin x/2 is the sine of x/2.
   Expr longer_argument(Expr value) {
-    Times times;
-    while ((times = take_times()) != Times::kNone) {
-      const auto* right = parse_juxtaposed();
-      if (!scalar(right)) return nullptr;
-      value = times == Times::kDivide ? quotient(arena_, value, right) : product(value, right);
-    }
-    return value;
+    return with_factors(value, [this] { return parse_juxtaposed(); });
   }
   bool starts_function() const {
     if (peek().kind != Tok::kCommand) return false;
@@ -946,7 +946,7 @@ class Parser {
       if (tokens_[i].is('}')) --depth;
       if (depth == 1 && tokens_[i].is_command("choose")) break;
     }
-    if (!tokens_[i].is_command("choose")) return nullptr;
+    if (!budget_.spend(static_cast<int64_t>(i - at_) / 8) || !tokens_[i].is_command("choose")) return nullptr;
     const auto* upper = parse_sum();
     if (!scalar(upper) || !take_command("choose")) return nullptr;
     const auto* lower_part = parse_sum();

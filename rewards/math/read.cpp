@@ -46,7 +46,7 @@ class Reader {
       return too_large(source);
     }
     auto tokens = lex(source, quirks_);
-    if (tokens.empty()) return nullptr;
+    if (!spend_on(source, tokens) || tokens.empty()) return nullptr;
     drop_units(tokens, quirks_);
     text = join(tokens);
     merge_groups(tokens);
@@ -58,15 +58,21 @@ class Reader {
   /// Digits and operators, as in a line of Python: numbers and parentheses do not stand side by side.
   Expr arithmetic(std::string_view source) {
     while (!source.empty() && (source.back() == '.' || source.back() == ' ')) source.remove_suffix(1);
+    if (source.size() > budget_.limits().formula_bytes) return nullptr;
     auto tokens = lex(source, quirks_);
+    if (!spend_on(source, tokens)) return nullptr;
     for (size_t i = 0; i + 1 < tokens.size(); ++i) {
       const bool ends = tokens[i].kind == Tok::kNumber || tokens[i].is(')');
       if (ends && (tokens[i + 1].kind == Tok::kNumber || tokens[i + 1].is('('))) return nullptr;
     }
-    return source.size() > budget_.limits().formula_bytes ? nullptr : parse(tokens, arena_, quirks_, budget_);
+    return parse(tokens, arena_, quirks_, budget_);
   }
 
  private:
+  bool spend_on(std::string_view source, const std::vector<Token>& tokens) {
+    return budget_.spend(static_cast<int64_t>(source.size() / 8 + tokens.size()));
+  }
+
   /// What is beyond the limits is a value that equals only what is written alike.
   Expr too_large(std::string_view text) { return arena_.make(Op::kOpaque, {}, kTooLarge, text); }
 

@@ -1,6 +1,7 @@
 #include "rewards/math/real_sets.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace hone {
 namespace {
@@ -56,11 +57,11 @@ Rational value_at(const std::vector<Rational>& polynomial, const Rational& x) {
   return value;
 }
 
-std::vector<int64_t> divisors(const Rational& integer) {
+std::vector<int64_t> divisors(const Rational& integer, Budget& budget) {
   constexpr int64_t kMax = 10'000;
   std::vector<int64_t> found;
   const auto n = integer.abs().as_int();
-  if (!n) return found;
+  if (!n || !budget.spend(std::min(*n, kMax) / 4)) return found;
   for (int64_t d = 1; d <= std::min(*n, kMax); ++d) {
     if (*n % d == 0) found.push_back(d);
   }
@@ -69,10 +70,13 @@ std::vector<int64_t> divisors(const Rational& integer) {
 
 /// A rational root of a polynomial with integer coefficients and a constant that is not 0.
 std::optional<Rational> rational_root(const std::vector<Rational>& polynomial, Budget& budget) {
-  for (const int64_t top : divisors(polynomial.front())) {
-    for (const int64_t bottom : divisors(polynomial.back())) {
+  constexpr int64_t kUnitsPerCoefficient = 8;
+  const auto tops = divisors(polynomial.front(), budget), bottoms = divisors(polynomial.back(), budget);
+  for (const int64_t top : tops) {
+    for (const int64_t bottom : bottoms) {
+      if (std::gcd(top, bottom) != 1) continue;
       for (const int64_t sign : {1, -1}) {
-        if (!budget.spend(static_cast<int64_t>(polynomial.size()))) return {};
+        if (!budget.spend(kUnitsPerCoefficient * static_cast<int64_t>(polynomial.size()))) return {};
         const Rational candidate(sign * top, bottom);
         if (value_at(polynomial, candidate).is_zero()) return candidate;
       }
@@ -221,28 +225,41 @@ bool RealLine::add_roots_of(Expr function, Expr unknown) {
   return true;
 }
 
+/// -1, 0, 1 for a < b, a = b, a > b.
+std::optional<int> RealLine::order(Expr a, Expr b) {
+  if (a == b) return 0;
+  if (!a->is_number() || !b->is_number()) return balls_.sign(algebra_.difference(a, b));
+  algebra_.budget().spend(4);
+  return *a->value < *b->value ? -1 : 1;
+}
+
+std::optional<RealLine::Place> RealLine::search(const Exprs& increasing, Expr value) {
+  size_t begin = 0, end = increasing.size();
+  while (begin < end) {
+    const size_t middle = begin + (end - begin) / 2;
+    const auto found = order(increasing[middle], value);
+    if (!found) return {};
+    if (*found == 0) return Place{middle, true};
+    (*found < 0 ? begin : end) = *found < 0 ? middle + 1 : middle;
+  }
+  return Place{begin, false};
+}
+
 /// In increasing order, equal ones once.
 bool RealLine::sort_cuts() {
   Exprs sorted;
   for (const auto* cut : cuts_) {
-    auto at = sorted.begin();
-    std::optional<int> order = 1;
-    for (; at != sorted.end(); ++at) {
-      order = balls_.sign(algebra_.difference(*at, cut));
-      if (!order) return false;
-      if (*order >= 0) break;
-    }
-    if (at == sorted.end() || *order > 0) sorted.insert(at, cut);
+    const auto at = search(sorted, cut);
+    if (!at) return false;
+    if (!at->is_cut) sorted.insert(sorted.begin() + static_cast<ptrdiff_t>(at->index), cut);
   }
   cuts_ = std::move(sorted);
   return true;
 }
 
 std::optional<size_t> RealLine::place(Expr value) {
-  for (size_t i = 0; i < cuts_.size(); ++i) {
-    if (cuts_[i] == value || balls_.sign(algebra_.difference(cuts_[i], value)) == 0) return i;
-  }
-  return {};
+  const auto at = search(cuts_, value);
+  return at && at->is_cut ? std::optional(at->index) : std::nullopt;
 }
 
 std::optional<RealLine::Cells> RealLine::cells(Expr set) {

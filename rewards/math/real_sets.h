@@ -34,6 +34,12 @@ class RealLine {
   std::optional<Cells> cells_of_relation(Expr relation);
   std::optional<bool> holds(Expr relation, Expr unknown, Expr value);
   Expr inside(size_t gap);
+  struct Place {
+    size_t index;  ///< of the first cut that is not smaller
+    bool is_cut;
+  };
+  std::optional<int> order(Expr a, Expr b);
+  std::optional<Place> search(const Exprs& increasing, Expr value);
   std::optional<size_t> place(Expr value);
 
   Algebra& algebra_;
