@@ -64,7 +64,7 @@ std::vector<float> packed_logprobs(const Policy& policy, std::span<const TokenRo
   return token_logprobs(policy, make_batch(documents), {});
 }
 
-/// (N, V) float.
+/// (N, V) of the policy's dtype.
 at::Tensor packed_logits(const Policy& policy, std::span<const TokenRow> rows) {
   std::vector<int64_t> lengths, ids;
   for (const TokenRow& row : rows) {
@@ -74,16 +74,17 @@ at::Tensor packed_logits(const Policy& policy, std::span<const TokenRow> rows) {
   at::Tensor input = at::empty({static_cast<int64_t>(ids.size())}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.mutable_data_ptr<int64_t>());
   const Rows positions = pack_rows(lengths);
-  return policy.logits(policy.forward(input, {.rows = positions})).to(at::kFloat).contiguous();
+  return policy.logits(policy.forward(input, {.rows = positions})).contiguous();
 }
 
 /// [[..],..] of tokens [first, first + count).
+template <class T>
 std::string logits_json(const at::Tensor& logits, size_t first, size_t count) {
   const auto width = static_cast<size_t>(logits.size(1));
   std::string text = "[";
   for (size_t t = first; t < first + count; ++t) {
     if (t > first) text += ',';
-    text += json_list(std::span(logits.const_data_ptr<float>() + t * width, width));
+    text += json_list(std::span(logits.const_data_ptr<T>() + t * width, width));
   }
   text += ']';
   return text;
@@ -97,7 +98,8 @@ void print_pack(const Policy& policy, std::span<const TokenRow> rows, const Logp
     std::cout << "{\"logprobs\":" << json_list(std::span(logprobs).subspan(logprob, row.size() - 1));
     if (args.logits) {
       const size_t count = args.last ? 1 : row.size();
-      std::cout << ",\"logits\":" << logits_json(logits, token + row.size() - count, count);
+      const auto json = logits.scalar_type() == at::kDouble ? logits_json<double> : logits_json<float>;
+      std::cout << ",\"logits\":" << json(logits, token + row.size() - count, count);
     }
     std::cout << "}\n";
     logprob += row.size() - 1;
@@ -111,6 +113,7 @@ void print_pack(const Policy& policy, std::span<const TokenRow> rows, const Logp
 int logprobs(const LogprobsArgs& args) {
   const Model model = read_model(args.model);
   const auto rows = read_rows(args.data, model.policy->config());
+  if (args.dtype == "float64") model.policy->to(at::kDouble);
   const at::NoGradGuard no_grad;
   for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
     end = end_of_pack(rows, begin);

@@ -194,6 +194,10 @@ class CommandLine {
     verb.app->add_option("--data", a.data, "JSONL rows {\"token_ids\": [..]}; -: standard input")->required();
     auto* logits = verb.app->add_flag("--logits", a.logits, "add a row of logits for every token");
     verb.app->add_flag("--last", a.last, "with --logits: only the last token's")->needs(logits);
+    verb.app
+        ->add_option("--dtype", a.dtype, "float64: plain operations in double precision, slow, logits with 17 digits")
+        ->check(CLI::IsMember({"float32", "float64"}))
+        ->capture_default_str();
     verb.threads();
     verb.example(
         "echo '{\"token_ids\": [17, 5, 9]}' | hone logprobs --model runs/r1_zero_countdown/stages/rl --data -");

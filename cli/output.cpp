@@ -36,6 +36,13 @@ std::string json_list(std::span<const float> values) {
   });
 }
 
+std::string json_list(std::span<const double> values) {
+  return list(values, [](auto out, double value) {
+    if (std::isfinite(value)) fmt::format_to(out, "{:.17g}", value);
+    else fmt::format_to(out, "null");
+  });
+}
+
 std::string json_list(std::span<const int32_t> values) {
   return list(values, [](auto out, int32_t value) { fmt::format_to(out, "{}", value); });
 }

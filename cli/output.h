@@ -10,6 +10,7 @@ namespace hone {
 
 /// Nine significant digits, so that a float32 reads back exactly; null for what is not finite.
 std::string json_list(std::span<const float> values);
+std::string json_list(std::span<const double> values);
 std::string json_list(std::span<const int32_t> values);
 /// In quotes; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const std::string& text);

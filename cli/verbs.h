@@ -62,6 +62,7 @@ int generate(const GenerateArgs& args);
 struct LogprobsArgs {
   std::string model, data;  ///< data "-": standard input
   bool logits = false, last = false;
+  std::string dtype = "float32";
   int threads = 0;
 };
 int logprobs(const LogprobsArgs& args);

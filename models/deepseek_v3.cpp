@@ -63,18 +63,18 @@ class LatentAttention {
   static constexpr double kLatentNormEps = 1e-6;  // the published code's default, whatever rms_norm_eps says
 
   // (dn + dr)^-1/2, times YaRN's mscale squared.
-  static float softmax_scale(const ModelConfig& c) {
+  static double softmax_scale(const ModelConfig& c) {
     double scale = 1 / std::sqrt(static_cast<double>(c.qk_nope_head_dim + c.qk_rope_head_dim));
     const RopeScaling& s = c.rope_scaling;
     if (s.kind == RopeScaling::kYarn && s.mscale_all_dim.value_or(0) != 0) {
       scale *= std::pow(yarn_mscale(s.factor, *s.mscale_all_dim), 2);
     }
-    return static_cast<float>(scale);
+    return scale;
   }
 
   LatentShape shape_;
   double eps_;
-  float scale_ = 1;
+  double scale_ = 1;
   RopeTable rope_;
   Weight q_a_, q_, kv_a_, kv_b_, o_;
   at::Tensor q_a_bias_, q_a_norm_, kv_a_bias_, kv_a_norm_, o_bias_;

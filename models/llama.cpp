@@ -63,7 +63,7 @@ class LlamaBlock final : public Block {
             .kv_heads = kv_heads_,
             .key_dim = dim_,
             .value_dim = dim_,
-            .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dim_)))};
+            .scale = 1 / std::sqrt(static_cast<double>(dim_))};
   }
 
  private:

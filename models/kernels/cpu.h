@@ -101,7 +101,7 @@ void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temp
 /// With value_in_key the value is the first value_dim entries of the key (MLA's compressed cache: keys only).
 struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
-  float scale = 1;
+  double scale = 1;  ///< of the scores; float32 kernels round it once
   bool value_in_key = false;
 };
 

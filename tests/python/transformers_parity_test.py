@@ -4,6 +4,7 @@ wrote (every family of tiny_models.py) and folders that hone wrote. Damaged copi
     .venv-peers/bin/python tests/python/transformers_parity_test.py build/release/hone
 """
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -45,10 +46,11 @@ def reference_logits(model, rows):
     return [model(torch.tensor([row])).logits[0].float() for row in rows]
 
 
-def hone_rows(folder, rows, work):
+def hone_rows(folder, rows, work, *options):
     data = work / "rows.jsonl"
     data.write_text("".join(json.dumps({"token_ids": row}) + "\n" for row in rows))
-    return [json.loads(line) for line in run_hone("logprobs", "--model", folder, "--data", data, "--logits").splitlines()]
+    out = run_hone("logprobs", "--model", folder, "--data", data, "--logits", *options)
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def largest_gap(reference, rows, answers):
@@ -87,6 +89,45 @@ def check_family(name, config, seed, work):
     except RuntimeError as error:
         check(False, f"{name}: {error}")
     return folder, reference
+
+
+# ---- float64: every place where transformers goes down to float32 (norms, angles, softmax, router) is lifted ---------
+
+class Float64Torch:
+    """The module torch, with float64 where it says float32."""
+    float = float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+@contextlib.contextmanager
+def everything_in_float64(model):
+    modules = [sys.modules[type(model).__module__], transformers.modeling_rope_utils]
+    real_float, real_softmax = torch.Tensor.float, torch.nn.functional.softmax
+    torch.Tensor.float = torch.Tensor.double
+    for module in modules:
+        module.torch = Float64Torch()
+    torch.nn.functional.softmax = lambda x, dim, dtype=None, **rest: real_softmax(x, dim=dim)
+    try:
+        yield
+    finally:
+        torch.Tensor.float, torch.nn.functional.softmax = real_float, real_softmax
+        for module in modules:
+            module.torch = torch
+
+
+@torch.no_grad()
+def check_float64(name, folder, work):
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager").eval()
+    rows = sequences(tiny_models.VOCAB)
+    with everything_in_float64(model):
+        model.model.rotary_emb.__init__(config=model.config)  # its angles, again
+        reference = [model(torch.tensor([row])).logits[0] for row in rows]
+    answers = hone_rows(folder, rows, work, "--dtype", "float64")
+    gaps = [(torch.tensor(a["logits"], dtype=torch.float64) - r).abs().max().item() for a, r in zip(answers, reference)]
+    check(reference[0].dtype == torch.float64 and max(gaps) <= 1e-9, f"{name} in float64: largest difference {max(gaps):.1e}")
 
 
 # ---- controls: a damaged copy must not pass --------------------------------------------------------------------------
@@ -189,6 +230,8 @@ def main():
         work = pathlib.Path(folder)
         made = {name: check_family(name, config, seed, work)
                 for seed, (name, config) in enumerate(tiny_models.configs().items(), start=1)}
+        for name, (folder, _) in made.items():
+            check_float64(name, folder, work)
         for name, (family, damage) in CONTROLS.items():
             check_control(name, *made[family], damage, work)
         for recipe in ("r1_zero_countdown", "r1_zero_countdown_dense"):
