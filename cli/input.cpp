@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "recipes/countdown/countdown.h"
+#include "recipes/one_liner/one_liner.h"
 #include "rl/suggest.h"
 #include "rollout/generation_config.h"
 
@@ -175,7 +176,7 @@ std::vector<int32_t> token_ids_of(const json& row) {
 }
 
 const Tasks& known_tasks() {
-  static const Tasks tasks{{"countdown", countdown_task()}};
+  static const Tasks tasks{{"countdown", countdown_task()}, {"one_liner", one_liner_task()}};
   return tasks;
 }
 

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -27,8 +28,11 @@ namespace {
 constexpr double kMost = 9e15;  // largest integer option
 const CLI::Range kCount(0.0, kMost, "COUNT"), kAtLeastOne(1.0, kMost, "AT LEAST 1");
 
-// Our kernels have a pool of their own; ATen's OpenMP threads would only spin beside it.
+// Our kernels have a pool of their own; ATen's OpenMP threads would only spin beside it. Denormals are flushed to zero
+// in this thread and those it starts: AdamW leaves a few in the output weights of tokens that are never drawn, and each
+// costs a product 150 cycles (a third of a GRPO step).
 void use_threads(int threads) {
+  at::globalContext().setFlushDenormal(true);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   set_kernel_threads(threads > 0 ? threads : cores);
   at::set_num_threads(1);
