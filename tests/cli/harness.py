@@ -13,6 +13,7 @@ import tempfile
 import unittest
 
 HONE = ""
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 RECIPE = """
 name: tiny

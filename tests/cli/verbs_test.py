@@ -311,6 +311,13 @@ class Others(HoneTest):
         self.ok("train", self.tmp / "again.yaml", "--run-dir", self.tmp / "run", "--dry-run")
         self.assertFalse((self.tmp / "run").exists())
 
+    def test_every_shipped_recipe_is_a_recipe(self):
+        recipes = sorted((harness.ROOT / "recipes").glob("r1_*.yaml"))  # those that need no model
+        self.assertGreaterEqual(len(recipes), 3)
+        for recipe in recipes:
+            text = self.ok("train", recipe, "--run-dir", self.tmp / "run", "--dry-run")
+            self.assertIn(f"name: {recipe.stem}", text)
+
     def test_a_reader_that_leaves_ends_the_writer_quietly(self):
         script = f"'{harness.HONE}' generate --model '{self.model}' --data '{self.heldout}' --n 4 --jsonl | head -n 1"
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
