@@ -12,10 +12,11 @@
 namespace hone {
 
 inline float float_of_half(uint16_t half) {
-  // 2^112 moves the exponent's bias from 15 to 127 and makes normal numbers of the subnormal ones
-  const float scaled = std::bit_cast<float>(uint32_t{half & 0x7fffu} << 13) * 0x1p112f;
-  uint32_t bits = std::bit_cast<uint32_t>(scaled);
-  bits |= scaled >= 65536.0f ? 0x7f800000u : 0u;
+  const uint32_t magnitude = half & 0x7fffu;
+  uint32_t bits = (magnitude << 13) + 0x38000000u;  // the exponent's bias goes from 15 to 127
+  // 0.5 + m 2^-24 is exact, and so is the difference: no operand is a subnormal float, which hone's threads flush
+  if (magnitude < 0x400u) bits = std::bit_cast<uint32_t>(std::bit_cast<float>(0x3f000000u + magnitude) - 0.5f);
+  if (magnitude >= 0x7c00u) bits |= 0x7f800000u;
   return std::bit_cast<float>(bits | uint32_t{half & 0x8000u} << 16);
 }
 

@@ -13,4 +13,6 @@ if not peers.exists():
     print(f"skipped: {peers} is not there; `make peers` installs the pinned transformers, tokenizers and torch into it")
     sys.exit(77)
 os.environ["HF_HUB_OFFLINE"] = "1"
+# one thread: MKL's first cos on two at once can be wrong by 1e-4 (pytorch issue 188792), which is seen as a wrong logit
+os.environ["OMP_NUM_THREADS"] = "1"
 os.execv(peers, [str(peers), *sys.argv[1:]])

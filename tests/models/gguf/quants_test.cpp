@@ -1,11 +1,16 @@
 #include "models/gguf/quants.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -172,6 +177,19 @@ TEST(FloatFormats, EveryHalfComesBackFromFloat32) {
   EXPECT_EQ(float_of_half(0x7bff), 65504.0f);
   EXPECT_EQ(float_of_half(0xfc00), -std::numeric_limits<float>::infinity());
 }
+
+#ifdef __SSE__
+/// hone's threads flush subnormal floats to zero, in operands too; a subnormal half is none of them.
+TEST(FloatFormats, SubnormalHalvesAreReadWhereSubnormalFloatsAreFlushed) {
+  std::array<float, 0x400> values;
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);  // FTZ, DAZ
+  for (uint16_t half = 0; half < 0x400; ++half) values[half] = float_of_half(half);
+  _mm_setcsr(before);
+  for (uint16_t half = 0; half < 0x400; ++half)
+    ASSERT_EQ(values[half], std::ldexp(static_cast<float>(half), -24)) << half;
+}
+#endif
 
 /// Between two neighbouring halves the nearer one is taken, and the even one in the middle.
 TEST(FloatFormats, HalvesAreRoundedToNearestEven) {
