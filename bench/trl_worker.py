@@ -22,6 +22,18 @@ def reward_choice(completions, **_):
     return [float("<answer>A</answer>" in text) for text in completions]
 
 
+def reward_repetition(completions, **_):
+    return [-repeated_share(text.lower().split()) for text in completions]
+
+
+def repeated_share(words, n=3):
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+REWARDS = {"choice": reward_choice, "repetition_penalty": reward_repetition}
+
+
 class TimedTrainer(GRPOTrainer):
     """Records what a step spends where; the work is GRPOTrainer's own."""
 
@@ -66,9 +78,10 @@ class StepClock(transformers.TrainerCallback):
 def settings(args):
     return GRPOConfig(
         output_dir=args.output, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=True,
-        bf16=False, gradient_checkpointing=False, per_device_train_batch_size=32, gradient_accumulation_steps=8,
-        num_generations=16, max_completion_length=args.max_new, temperature=1.0, top_k=0, top_p=1.0, beta=0.0,
-        num_iterations=1, loss_type="dapo", learning_rate=1e-5, lr_scheduler_type="constant", max_grad_norm=1.0,
+        bf16=False, gradient_checkpointing=False, per_device_train_batch_size=args.micro_batch,
+        gradient_accumulation_steps=args.sequences // args.micro_batch, num_generations=args.samples,
+        max_completion_length=args.max_new, temperature=1.0, top_k=0, top_p=1.0, beta=0.0, num_iterations=1,
+        loss_type="dapo", learning_rate=1e-5, lr_scheduler_type="constant", max_grad_norm=1.0,
         max_steps=args.steps, seed=args.seed, dataloader_pin_memory=False,
         generation_kwargs={"min_new_tokens": args.min_new} if args.min_new else None)
 
@@ -77,7 +90,8 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("model", "data", "output"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("steps", "min-new", "max-new", "threads", "seed"):
+    parser.add_argument("--reward", choices=list(REWARDS), required=True)
+    for name in ("steps", "min-new", "max-new", "samples", "sequences", "micro-batch", "threads", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -85,7 +99,7 @@ def main():
     clock = StepClock()
     trainer = TimedTrainer(
         model=transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32),
-        processing_class=transformers.AutoTokenizer.from_pretrained(args.model), reward_funcs=reward_choice,
+        processing_class=transformers.AutoTokenizer.from_pretrained(args.model), reward_funcs=REWARDS[args.reward],
         args=settings(args), train_dataset=rows, callbacks=[clock])
     clock.trainer = trainer
     trainer.remove_callback(transformers.PrinterCallback)

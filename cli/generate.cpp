@@ -21,9 +21,6 @@ void check(const GenerateArgs& args) {
   if (args.prompt.has_value() == !args.data.empty()) {
     throw std::invalid_argument("generate: give either --prompt TEXT or --data FILE.jsonl");
   }
-  if (args.dtype != "float32") {
-    throw std::invalid_argument("--dtype bfloat16: sampling runs in float32 only for now; leave the flag out");
-  }
 }
 
 std::tm today() {
@@ -64,6 +61,7 @@ std::vector<SamplingOptions> options_of(const std::vector<Prompt>& prompts, cons
 int generate(const GenerateArgs& args) {
   check(args);
   const Model model = read_model(args.model);
+  if (args.dtype == "bfloat16") model.policy->round_to_bfloat16();
   const PromptEncoder encoder = prompt_encoder(model, today(), args.chat);
   const auto prompts =
       args.prompt ? text_prompt(*args.prompt, model, encoder) : read_prompts(args.data, model, encoder);

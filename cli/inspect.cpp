@@ -137,8 +137,8 @@ ParameterCounts count_parameters(const Policy& policy) {
 
 /// Counted from an allocation, not from a formula.
 int64_t cache_bytes_per_token(const std::vector<cpu::AttentionShape>& layers) {
-  constexpr int64_t kTokens = 16 * cpu::kBlock;
-  return KvCache(layers, /*sequences=*/1, kTokens).bytes() / kTokens;
+  constexpr int64_t kBlocks = 16;
+  return KvCache(layers, kBlocks).bytes() / (kBlocks * cpu::kBlock);
 }
 
 /// The layers as plain multi-head attention would cache them: keys and values of every head.

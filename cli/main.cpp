@@ -1,5 +1,7 @@
 // hone: one binary. Each verb has a file of its own; this one binds flags and turns exceptions into exit codes:
 // 0 done, 1 the run failed, 2 bad usage, recipe or input file. A refusal is one line on standard error.
+#include <malloc.h>
+
 #include <cerrno>
 #include <csignal>
 #include <functional>
@@ -32,6 +34,9 @@ const CLI::Range kCount(0.0, kMost, "COUNT"), kAtLeastOne(1.0, kMost, "AT LEAST 
 // in this thread and those it starts: AdamW leaves a few in the output weights of tokens that are never drawn, and each
 // costs a product 150 cycles (a third of a GRPO step).
 void use_threads(int threads) {
+  mallopt(M_MMAP_THRESHOLD,
+          32 << 20);  // tensors take memory that was used before, not pages that must first be cleared
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
   at::globalContext().setFlushDenormal(true);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   set_kernel_threads(threads > 0 ? threads : cores);

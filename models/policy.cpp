@@ -1,17 +1,23 @@
 #include "models/policy.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <array>
+#include <new>
 #include <set>
 #include <stdexcept>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "models/atomic_file.h"
+#include "models/float_formats.h"
 #include "models/layers.h"
 #include "models/multi_token_prediction.h"
 #include "models/safetensors.h"
@@ -66,13 +72,40 @@ void ParameterList::for_each(const std::function<void(const std::string&, const 
 
 // --- cache ------------------------------------------------------------------------------------------------------
 
-KvCache::KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t sequences, int64_t max_length)
-    : blocks_per_sequence_((max_length + cpu::kBlock - 1) / cpu::kBlock) {
-  const int64_t blocks = sequences * blocks_per_sequence_;
+namespace {
+
+// Zeros that take memory page by page, as they are first touched.
+at::Tensor untouched_zeros(std::array<int64_t, 4> shape) {
+  size_t bytes = sizeof(float);
+  for (const int64_t n : shape) bytes *= static_cast<size_t>(n);
+  if (bytes == 0) return at::empty(shape, at::kFloat);
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  madvise(memory, bytes, MADV_HUGEPAGE);  // fewer, larger faults; refused where the kernel has none
+  return at::from_blob(
+      memory, shape, [bytes](void* p) { munmap(p, bytes); }, at::kFloat);
+}
+
+void copy(const at::Tensor& blocks, int64_t from, int64_t to, int64_t count) {
+  const int64_t size = blocks.numel() / blocks.size(0);
+  float* base = blocks.mutable_data_ptr<float>();
+  std::copy_n(base + from * size, count * size, base + to * size);
+}
+
+}  // namespace
+
+KvCache::KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t blocks) {
   for (const auto& s : layers) {
-    LayerCache layer{at::zeros({blocks, s.kv_heads, s.key_dim, cpu::kBlock}, at::kFloat), {}};
-    if (!s.value_in_key) layer.values = at::zeros({blocks, s.kv_heads, s.value_dim, cpu::kBlock}, at::kFloat);
+    LayerCache layer{untouched_zeros({blocks, s.kv_heads, s.key_dim, cpu::kBlock}), {}};
+    if (!s.value_in_key) layer.values = untouched_zeros({blocks, s.kv_heads, s.value_dim, cpu::kBlock});
     layers_.push_back(std::move(layer));
+  }
+}
+
+void KvCache::copy_blocks(int64_t from, int64_t to, int64_t count) {
+  for (const LayerCache& layer : layers_) {
+    copy(layer.keys, from, to, count);
+    if (layer.values.defined()) copy(layer.values, from, to, count);
   }
 }
 
@@ -128,26 +161,53 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
   return policy;
 }
 
-void Policy::save(const std::filesystem::path& model_dir) const {
+namespace {
+
+bool is_bfloat16(const at::Tensor& t) { return cpu::is_bfloat16(t.const_data_ptr<float>(), t.numel()); }
+
+// What a file of weights is made of: tensors as they are stored, kept until the file is written.
+struct StoredTensors {
   std::vector<at::Tensor> kept;
-  std::vector<TensorInfo> tensors;
-  parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
-    kept.push_back(t.to(at::kFloat).contiguous());
-    tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(kept.back().const_data_ptr()),
-                       kept.back().nbytes()});
+  std::vector<TensorInfo> infos;
+
+  void add(const std::string& name, const at::Tensor& weights, bool narrow) {
+    const at::Tensor floats = weights.detach().to(at::kFloat).contiguous();
+    kept.push_back(narrow && is_bfloat16(floats) ? floats.to(at::kBFloat16) : floats);
+    const at::Tensor& stored = kept.back();
+    infos.push_back({name, stored.scalar_type() == at::kBFloat16 ? "BF16" : "F32", weights.sizes().vec(),
+                     static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()});
+  }
+};
+
+}  // namespace
+
+// bfloat16 where that is exact for all that is trained; the routers' biases stay float32 where they must.
+void Policy::save(const std::filesystem::path& model_dir) const {
+  const bool narrow = std::ranges::all_of(parameters_.all(), [](const Parameter& p) {
+    return !p.trainable() || (p.tensor.scalar_type() == at::kFloat && is_bfloat16(p.tensor));
   });
+  StoredTensors tensors;
+  parameters_.for_each([&](const std::string& name, const at::Tensor& t) { tensors.add(name, t, narrow); });
   if (predictor_) {  // as released: with copies of what it shares
     for (const auto& [name, shared] :
          {std::pair{"embed_tokens.weight", embed_}, {"shared_head.head.weight", head_.tensor()}}) {
-      kept.push_back(shared.detach().to(at::kFloat).contiguous());
-      tensors.push_back({predictor_prefix(config_) + name, "F32", shared.sizes().vec(),
-                         static_cast<const std::byte*>(kept.back().const_data_ptr()), kept.back().nbytes()});
+      tensors.add(predictor_prefix(config_) + name, shared, narrow);
     }
   }
-  write_safetensors(model_dir / "model.safetensors", tensors);
+  write_safetensors(model_dir / "model.safetensors", tensors.infos);
   ModelConfig written = config_;
-  written.dtype = "float32";
+  written.dtype = narrow ? "bfloat16" : "float32";
   write_file_atomic(model_dir / "config.json", to_json(written).dump(2) + "\n");
+}
+
+void Policy::round_to_bfloat16() {
+  at::NoGradGuard no_grad;
+  for (const Parameter& p : parameters_.all()) {
+    if (!p.trainable()) continue;
+    auto* w = p.tensor.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < p.tensor.numel(); ++i) w[i] = float_of_bfloat16(bfloat16_of_float(w[i]));
+    p.tensor.unsafeGetTensorImpl()->bump_version();
+  }
 }
 
 std::unique_ptr<Policy> Policy::clone() const {

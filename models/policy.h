@@ -68,16 +68,18 @@ class Block {
   virtual at::Tensor router_bias() const { return {}; }
 };
 
-/// Keys and values of `sequences` sequences of up to `max_length` positions.
+/// Keys and values of `blocks` blocks of 16 positions in every layer (cpu::AttentionShape). A block costs memory from
+/// the first write to it on, so room for the longest completions is free until they are that long.
 class KvCache {
  public:
-  KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t sequences, int64_t max_length);
+  KvCache(const std::vector<cpu::AttentionShape>& layers, int64_t blocks);
   std::vector<LayerCache>& layers() { return layers_; }
-  int64_t first_block(int64_t sequence) const { return sequence * blocks_per_sequence_; }
+  /// With every block written.
   int64_t bytes() const;
+  /// Copies `count` blocks in every layer.
+  void copy_blocks(int64_t from, int64_t to, int64_t count);
 
  private:
-  int64_t blocks_per_sequence_;
   std::vector<LayerCache> layers_;
 };
 
@@ -90,7 +92,7 @@ class Policy {
   static std::unique_ptr<Policy> random(const ModelConfig& config, double std, uint64_t seed);
   /// Reads config.json and safetensors. A missing, extra or mis-shaped tensor is refused by name (std::runtime_error).
   static std::unique_ptr<Policy> load(const std::filesystem::path& model_dir);
-  /// Writes config.json and model.safetensors into an existing folder.
+  /// Writes config.json and model.safetensors into an existing folder: as bfloat16 when every trained weight is one.
   void save(const std::filesystem::path& model_dir) const;
   /// The same weights in new tensors.
   std::unique_ptr<Policy> clone() const;
@@ -112,6 +114,8 @@ class Policy {
   /// logits() at once until a weight changes.
   void prepare(int64_t positions) const;
   void to(at::ScalarType dtype);
+  /// Rounds every trained weight to the nearest bfloat16. Arithmetic stays float32; products read half as much.
+  void round_to_bfloat16();
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).
   at::Tensor forward(const at::Tensor& ids, const ForwardContext& context) const;

@@ -26,6 +26,7 @@ inline constexpr Range kPositive{1e-300, 1e300}, kNonNegative{0, 1e300}, kUnit{0
 
 /// Shared by every stage that updates weights.
 struct OptimConfig {
+  std::string dtype = "float32";
   std::string optimizer = "adamw";
   double learning_rate = 1e-6;
   double muon_learning_rate = 0.02;
@@ -45,6 +46,8 @@ struct OptimConfig {
 
   template <class Visitor>
   void visit(Visitor& v) {
+    v("dtype", dtype, Words{"float32", "bfloat16"},
+      "of the weights, in sampler and trainer alike; the optimizer then keeps float32 masters, sums are float32");
     v("optimizer", optimizer, Words{"adamw", "muon"},
       "adamw; muon = orthogonalised momentum on the matrices, AdamW on the rest");
     v("learning_rate", learning_rate, kNonNegative, "peak learning rate of AdamW");

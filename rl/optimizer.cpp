@@ -23,8 +23,6 @@ float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
 
 int64_t num_slices(const at::Tensor& w) { return w.dim() == 3 ? w.size(0) : 1; }
 
-std::string state_name(const Parameter& p, const char* what) { return p.names[0] + "#" + what; }
-
 // c (r, r) = a b, known to be symmetric: the panels of its upper triangle, mirrored.
 void symmetric_product(cpu::Gemm g) {
   const int64_t r = g.m;
@@ -95,8 +93,9 @@ Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config)
   for (const Parameter& p : parameters.all()) {
     if (!p.trainable()) continue;
     const bool muon = config.optimizer == "muon" && p.kind == ParameterKind::kMatrix;
-    states_.push_back(
-        {&p, muon, at::zeros_like(p.tensor.detach()), muon ? at::Tensor() : at::zeros_like(p.tensor.detach())});
+    const at::Tensor w = p.tensor.detach();
+    states_.push_back({&p, muon, at::zeros_like(w), muon ? at::Tensor() : at::zeros_like(w),
+                       config.dtype == "bfloat16" ? w.clone() : at::Tensor()});
   }
 }
 
@@ -136,6 +135,7 @@ double Optimizer::step(double rate_factor) {
     muon_step(*state, slice, config_.muon_learning_rate * rate_factor, grad_scale);
   });
   for (State& s : states_) {
+    if (s.master.defined()) s.parameter->tensor.copy_(s.master.to(at::kBFloat16));
     s.parameter->tensor.unsafeGetTensorImpl()
         ->bump_version();  // the kernels wrote past autograd: packed copies are stale
     s.parameter->tensor.mutable_grad().reset();
@@ -154,16 +154,16 @@ void Optimizer::adamw_step(State& s, double rate, float grad_scale) const {
                            .correction1 = static_cast<float>(1 - std::pow(config_.adam_beta1, t)),
                            .correction2 = static_cast<float>(1 - std::pow(config_.adam_beta2, t)),
                            .grad_scale = grad_scale};
-  const at::Tensor& w = s.parameter->tensor;
-  cpu::adamw(options, data(w), data(w.grad()), data(s.first), data(s.second), w.numel());
+  const at::Tensor& w = s.weights();
+  cpu::adamw(options, data(w), data(s.parameter->tensor.grad()), data(s.first), data(s.second), w.numel());
 }
 
 // momentum m = 0.95 m + g; w -= rate * sqrt(max(1, rows/columns)) * orthogonal(g + 0.95 m)
 void Optimizer::muon_step(State& s, int64_t slice, double rate, float grad_scale) const {
-  const at::Tensor& w = s.parameter->tensor;
+  const at::Tensor& w = s.weights();
   const int64_t rows = w.size(-2), columns = w.size(-1), n = rows * columns;
   float *weights = data(w) + slice * n, *m = data(s.first) + slice * n;
-  const float* g = w.grad().const_data_ptr<float>() + slice * n;
+  const float* g = s.parameter->tensor.grad().const_data_ptr<float>() + slice * n;
   std::vector<float> update(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
     m[i] = kMuonMomentum * m[i] + grad_scale * g[i];
@@ -175,15 +175,20 @@ void Optimizer::muon_step(State& s, int64_t slice, double rate, float grad_scale
   for (int64_t i = 0; i < n; ++i) weights[i] -= decay * weights[i] + scale * update[static_cast<size_t>(i)];
 }
 
+void Optimizer::for_each_state(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
+  for (const State& s : states_) {
+    for (const auto& [what, tensor] : {std::pair{"first", s.first}, {"second", s.second}, {"master", s.master}}) {
+      if (tensor.defined()) body(s.parameter->names[0] + "#" + what, tensor);
+    }
+  }
+}
+
 void Optimizer::save(const std::filesystem::path& file) const {
   std::vector<TensorInfo> tensors;
   auto put = [&](const std::string& name, const at::Tensor& t) {
     tensors.push_back({name, "F32", t.sizes().vec(), static_cast<const std::byte*>(t.const_data_ptr()), t.nbytes()});
   };
-  for (const State& s : states_) {
-    put(state_name(*s.parameter, "first"), s.first);
-    if (s.second.defined()) put(state_name(*s.parameter, "second"), s.second);
-  }
+  for_each_state(put);
   write_safetensors(file, tensors, {{"format", "pt"}, {"steps", std::to_string(steps_)}});
 }
 
@@ -199,10 +204,7 @@ void Optimizer::load(const std::filesystem::path& file) {
     }
     std::memcpy(data(t), info->data, info->num_bytes);
   };
-  for (State& s : states_) {
-    get(state_name(*s.parameter, "first"), s.first);
-    if (s.second.defined()) get(state_name(*s.parameter, "second"), s.second);
-  }
+  for_each_state(get);
   steps_ = std::stoll(saved.metadata().at("steps"));
 }
 

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "models/policy.h"
@@ -13,7 +15,8 @@ namespace hone {
 
 class Optimizer {
  public:
-  /// Borrows the parameters; they must be float32 on the CPU and outlive it.
+  /// Borrows the parameters; they must be float32 on the CPU and outlive it. With dtype bfloat16 they are rounded after
+  /// each step, and the exact weights kept as state.
   Optimizer(const ParameterList& parameters, const OptimConfig& config);
 
   /// One update with the rates of the config times `rate_factor`. Gradients are clipped to max_grad_norm together and
@@ -30,10 +33,14 @@ class Optimizer {
     const Parameter* parameter;
     bool muon;
     at::Tensor first, second;  // AdamW's moments; Muon: momentum in `first`
+    at::Tensor master;         // what steps are added to when the weights are bfloat16, else undefined
+
+    const at::Tensor& weights() const { return master.defined() ? master : parameter->tensor; }
   };
   void adamw_step(State& s, double rate, float grad_scale) const;
   void muon_step(State& s, int64_t slice, double rate, float grad_scale) const;
   double gradient_norm() const;
+  void for_each_state(const std::function<void(const std::string& name, const at::Tensor&)>& body) const;
 
   OptimConfig config_;
   std::vector<State> states_;

@@ -3,11 +3,19 @@
 #include <utility>
 
 namespace hone {
+namespace {
+
+Model in_dtype(Model model, const std::string& dtype) {
+  if (dtype == "bfloat16") model.policy->round_to_bfloat16();
+  return model;
+}
+
+}  // namespace
 
 Training::Training(const StageContext& stage, Model start, const OptimConfig& config, bool with_reference)
     : stage_(stage),
       config_(config),
-      model_(std::move(start)),
+      model_(in_dtype(std::move(start), config.dtype)),
       reference_(with_reference ? model_.policy->clone() : nullptr),
       optimizer_(model_.policy->parameters(), config) {
   if (const auto checkpoint = latest_checkpoint(stage.dir)) {

@@ -76,16 +76,15 @@ class Trainer {
     watch_.lap();
     GroupScorer scorer(prompts, rewards_, stage_.threads);
     DraftCounts drafts;
-    generate(
-        training_.policy(), training_.model().tokenizer, prompts,
-        {.sampling = config_.sampling,
-         .samples = config_.num_generations,
-         .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
-         .slots = {},
-         .policy_version = step(),
-         .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
-         .speculate = config_.speculative_decoding,
-         .drafts = &drafts});
+    generate(training_.policy(), training_.model().tokenizer, prompts,
+             {.sampling = config_.sampling,
+              .samples = config_.num_generations,
+              .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
+              .slots = {},
+              .policy_version = step(),
+              .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
+              .speculate = config_.speculative_decoding,
+              .drafts = &drafts});
     seconds_["time/rollout"] = watch_.lap();
     std::vector<Group> groups = scorer.finish();
     seconds_["time/reward"] = watch_.lap();  // what sampling did not hide
@@ -235,7 +234,7 @@ class Trainer {
   Metrics seconds_;            // of the step in progress
   double reward_seconds_ = 0;  // of all scoring threads together
   double tokens_per_forward_ = 1;
-  double seconds_store_ = 0;   // what handing the last step to the store's thread took
+  double seconds_store_ = 0;  // what handing the last step to the store's thread took
 };
 
 void check(const RlConfig& c, const StageContext& stage, const std::vector<Prompt>& prompts) {

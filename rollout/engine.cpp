@@ -42,9 +42,26 @@ struct StopWatch {
 // One completion in flight: its place in the cache and how far it is.
 struct Active {
   int64_t rollout;            // index into the result
-  int64_t place;              // sequence of the cache
+  int64_t place;              // its own blocks of the cache
   int64_t length;             // positions in the cache: prompt + completion but for the newest token
   int64_t row = 0, rows = 1;  // of the last pass: where, and how many tokens it gave
+};
+
+// Where what lies in the caches, in blocks. First the places, one for each completion in flight, then the seats, one
+// for each prompt that has some: the blocks that a prompt fills are shared by its completions, the last block they
+// copy.
+struct Layout {
+  int64_t own_blocks, prompt_blocks, places;
+
+  Layout(int64_t longest_prompt, int64_t max_new_tokens, int64_t num_places)
+      : own_blocks((cpu::kBlock + max_new_tokens + cpu::kBlock - 1) / cpu::kBlock),
+        prompt_blocks((longest_prompt + cpu::kBlock - 1) / cpu::kBlock),
+        places(num_places) {}
+  int64_t blocks(int64_t seats) const { return seat(seats); }
+  int64_t place(int64_t i) const { return i * own_blocks; }
+  int64_t seat(int64_t i) const { return places * own_blocks + i * prompt_blocks; }
+  /// Complete whoever asks: a draft module's cache is a position shorter.
+  static int64_t shared(int64_t prompt_length) { return (prompt_length - 1) / cpu::kBlock; }
 };
 
 // The token that is expected to follow the newest one, and what it was drawn from.
@@ -56,24 +73,24 @@ struct Draft {
 class Generation {
  public:
   Generation(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts, int64_t first_prompt,
-             const GenerateOptions& options)
+             int64_t max_batch, const GenerateOptions& options)
       : policy_(policy),
         tokenizer_(tokenizer),
         prompts_(prompts),
         first_prompt_(first_prompt),
         options_(options),
         ends_(end_tokens(policy.config())),
-        longest_prompt_(longest_prompt(prompts)),
-        places_(num_places()),
+        places_(std::max<int64_t>(1, std::min(max_batch, total()))),
         window_(num_window()),
-        cache_(policy.attention_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
-        prompt_cache_(policy.attention_shapes(), window_, longest_prompt_),
-        draft_cache_(draft_shapes(), places_, longest_prompt_ + options.sampling.max_new_tokens),
-        draft_prompt_cache_(draft_shapes(), window_, longest_prompt_),
+        layout_(longest_prompt(prompts), options.sampling.max_new_tokens, places_),
+        cache_(policy.attention_shapes(), layout_.blocks(places_ + window_)),
+        draft_cache_(draft_shapes(), layout_.blocks(places_ + window_)),
         drafts_(static_cast<size_t>(places_)),
         rollouts_(static_cast<size_t>(total())),
-        running_(prompts.size(), options.samples) {
+        running_(prompts.size(), options.samples),
+        seats_(prompts.size()) {
     for (int64_t i = places_; i-- > 0;) free_.push_back(i);
+    for (int64_t i = places_ + window_; i-- > 0;) free_seats_.push_back(i);
     watches_.resize(options.sampling.stop.empty() ? 0 : static_cast<size_t>(places_));
   }
 
@@ -99,10 +116,19 @@ class Generation {
     return {policy_.predictor()->block().attention_shape()};
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) * options_.samples; }
-  int64_t num_places() const { return std::max<int64_t>(1, std::min(options_.max_batch, total())); }
   int64_t num_window() const {
     const auto prompts = static_cast<int64_t>(prompts_.size());
-    return std::clamp<int64_t>(2 * num_places() / options_.samples, 1, std::max<int64_t>(1, prompts));
+    return std::clamp<int64_t>(2 * places_ / options_.samples, 1, std::max<int64_t>(1, prompts));
+  }
+  // `count` rows of a completion, from `position` on.
+  cpu::RowSpan span(const Active& a, int64_t row, int64_t count, int64_t position) const {
+    const auto prompt = a.rollout / options_.samples;
+    return {.row = row,
+            .count = count,
+            .position = position,
+            .first_block = layout_.place(a.place),
+            .shared_block = layout_.seat(seats_[static_cast<size_t>(prompt)]),
+            .shared_blocks = Layout::shared(prompt_length(prompt))};
   }
 
   // Starts completions while there are free places; their first token comes from the prompt's last logits.
@@ -112,9 +138,10 @@ class Generation {
       if (prompt >= window_begin_ + window_filled_) prefill(prompt);
       const Active a{next_++, free_.back(), prompt_length(prompt)};
       free_.pop_back();
-      const int64_t source = prompt - window_begin_;
-      copy_sequence(prompt_cache_, source, cache_, a.place, a.length);
-      copy_sequence(draft_prompt_cache_, source, draft_cache_, a.place, a.length);
+      const int64_t source = prompt - window_begin_, shared = Layout::shared(a.length);
+      for (KvCache* cache : {&cache_, &draft_cache_}) {
+        cache->copy_blocks(layout_.seat(seats_[static_cast<size_t>(prompt)]) + shared, layout_.place(a.place), 1);
+      }
       start(a);
       const float* logits = prompt_logits_.const_data_ptr<float>() + source * prompt_logits_.size(1);
       if (take(a, logits, scratch_)) {
@@ -130,7 +157,8 @@ class Generation {
     return static_cast<int64_t>(prompts_[static_cast<size_t>(prompt)].token_ids.size());
   }
 
-  // Every earlier prompt has been handed out, so the window can move on.
+  // Every earlier prompt has been handed out, so the window can move on. There is a seat for each of its prompts, since
+  // the completions in flight are of no more prompts than there are places.
   void prefill(int64_t first) {
     window_begin_ = first;
     window_filled_ = std::min(window_, static_cast<int64_t>(prompts_.size()) - first);
@@ -138,12 +166,14 @@ class Generation {
     Rows rows;
     for (int64_t i = 0; i < window_filled_; ++i) {
       const auto& tokens = prompts_[static_cast<size_t>(first + i)].token_ids;
-      rows.spans.push_back({rows.count(), static_cast<int64_t>(tokens.size()), 0, prompt_cache_.first_block(i)});
+      seats_[static_cast<size_t>(first + i)] = free_seats_.back();
+      rows.spans.push_back({rows.count(), static_cast<int64_t>(tokens.size()), 0, layout_.seat(free_seats_.back())});
+      free_seats_.pop_back();
       for (size_t t = 0; t < tokens.size(); ++t) rows.positions.push_back(static_cast<int32_t>(t));
       ids.insert(ids.end(), tokens.begin(), tokens.end());
       last.push_back(rows.count() - 1);
     }
-    const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &prompt_cache_.layers()});
+    const at::Tensor hidden = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
     prompt_hidden_ = hidden.index_select(0, id_tensor(last));
     prompt_logits_ = policy_.logits(prompt_hidden_);
     if (options_.speculate) prefill_drafts(hidden, rows, ids);
@@ -153,10 +183,8 @@ class Generation {
   void prefill_drafts(const at::Tensor& hidden, const Rows& rows, const std::vector<int64_t>& ids) {
     Rows shorter;
     std::vector<int64_t> kept, next;
-    for (size_t i = 0; i < rows.spans.size(); ++i) {
-      const cpu::RowSpan& span = rows.spans[i];
-      shorter.spans.push_back(
-          {shorter.count(), span.count - 1, 0, draft_prompt_cache_.first_block(static_cast<int64_t>(i))});
+    for (const cpu::RowSpan& span : rows.spans) {
+      shorter.spans.push_back({shorter.count(), span.count - 1, 0, span.first_block});
       for (int64_t t = 0; t + 1 < span.count; ++t) {
         shorter.positions.push_back(static_cast<int32_t>(t));
         kept.push_back(span.row + t);
@@ -166,22 +194,7 @@ class Generation {
     std::erase_if(shorter.spans, [](const cpu::RowSpan& span) { return span.count == 0; });
     if (kept.empty()) return;
     policy_.predict(hidden.index_select(0, id_tensor(kept)), id_tensor(next),
-                    {.rows = shorter, .cache = &draft_prompt_cache_.layers()});
-  }
-
-  static void copy_sequence(KvCache& from, int64_t source, KvCache& to, int64_t place, int64_t length) {
-    const int64_t blocks = (length + cpu::kBlock - 1) / cpu::kBlock;
-    for (size_t l = 0; l < to.layers().size(); ++l) {
-      const LayerCache &a = from.layers()[l], &b = to.layers()[l];
-      copy_blocks(a.keys, from.first_block(source), b.keys, to.first_block(place), blocks);
-      if (b.values.defined()) copy_blocks(a.values, from.first_block(source), b.values, to.first_block(place), blocks);
-    }
-  }
-  static void copy_blocks(const at::Tensor& from, int64_t from_block, const at::Tensor& to, int64_t to_block,
-                          int64_t blocks) {
-    const int64_t block = from.numel() / from.size(0);
-    std::copy_n(from.const_data_ptr<float>() + from_block * block, blocks * block,
-                to.mutable_data_ptr<float>() + to_block * block);
+                    {.rows = shorter, .cache = &draft_cache_.layers()});
   }
 
   void start(const Active& a) {
@@ -203,7 +216,7 @@ class Generation {
       const Draft& draft = drafts_[static_cast<size_t>(a.place)];
       a.row = rows.count();
       const int64_t count = draft.token < 0 ? 1 : 2;
-      rows.spans.push_back({a.row, count, a.length, cache_.first_block(a.place)});
+      rows.spans.push_back(span(a, a.row, count, a.length));
       for (int64_t i = 0; i < count; ++i) rows.positions.push_back(static_cast<int32_t>(a.length + i));
       ids.push_back(rollouts_[static_cast<size_t>(a.rollout)].token_ids.back());
       if (count == 2) ids.push_back(draft.token);
@@ -286,7 +299,7 @@ class Generation {
       const std::vector<int32_t>& ids = rollouts_[static_cast<size_t>(a.rollout)].token_ids;
       const bool is_fresh = i >= num_advanced;
       const int64_t count = is_fresh ? 1 : a.rows;
-      rows.spans.push_back({rows.count(), count, a.length - count, draft_cache_.first_block(a.place)});
+      rows.spans.push_back(span(a, rows.count(), count, a.length - count));
       for (int64_t t = 0; t < count; ++t) {
         rows.positions.push_back(static_cast<int32_t>(a.length - count + t));
         next.push_back(ids[ids.size() - static_cast<size_t>(count - t)]);
@@ -337,10 +350,12 @@ class Generation {
     Rollout& r = rollouts_[static_cast<size_t>(a.rollout)];
     r.text = watches_.empty() ? text_of(r, tokenizer_) : watches_[static_cast<size_t>(a.place)]->matcher.text();
     const int64_t prompt = a.rollout / options_.samples;
-    if (--running_[static_cast<size_t>(prompt)] > 0 || !options_.on_group) return;
-    options_.on_group(first_prompt_ + prompt,
-                      std::span(rollouts_).subspan(static_cast<size_t>(prompt * options_.samples),
-                                                   static_cast<size_t>(options_.samples)));
+    if (--running_[static_cast<size_t>(prompt)] > 0) return;
+    free_seats_.push_back(seats_[static_cast<size_t>(prompt)]);
+    if (options_.on_group)
+      options_.on_group(first_prompt_ + prompt,
+                        std::span(rollouts_).subspan(static_cast<size_t>(prompt * options_.samples),
+                                                     static_cast<size_t>(options_.samples)));
   }
 
   const Policy& policy_;
@@ -349,17 +364,18 @@ class Generation {
   int64_t first_prompt_;  // of all prompts of the call
   const GenerateOptions& options_;
   std::vector<int32_t> ends_;
-  int64_t longest_prompt_, places_, window_;
-  KvCache cache_, prompt_cache_;
+  int64_t places_, window_;
+  Layout layout_;
+  KvCache cache_, draft_cache_;               // the latter of the module that drafts; without layers when there is none
   at::Tensor prompt_logits_, prompt_hidden_;  // (window, V), (window, C)
-  KvCache draft_cache_, draft_prompt_cache_;  // of the module that drafts; without layers when there is none
   std::vector<Draft> drafts_;                 // (places)
   at::Tensor hidden_;                         // of the last pass (rows, C)
   std::vector<at::Tensor> fresh_;             // (1, C) of the completions admitted since, the last of active_
   std::vector<Rollout> rollouts_;
   std::vector<int64_t> running_;  // (P) completions of a prompt that have not ended
+  std::vector<int64_t> seats_;    // (P) of prompts with completions in flight or to come
   std::vector<Active> active_;
-  std::vector<int64_t> free_;
+  std::vector<int64_t> free_, free_seats_;
   std::vector<std::unique_ptr<StopWatch>> watches_;  // (places) empty when there are no stop strings
   std::vector<float> scratch_;
   int64_t next_ = 0, window_begin_ = 0, window_filled_ = 0;
@@ -398,12 +414,18 @@ void check(const Policy& policy, std::span<const Prompt> prompts, const Generate
   }
 }
 
+// Of one stream. The weights of a large policy are read from memory once a step, whatever the batch; those of a small
+// one are in the caches, where the keys and values of more completions would take their place.
+int64_t completions_in_flight(const Policy& policy, const GenerateOptions& options) {
+  return options.max_batch > 0 ? options.max_batch : policy.fits_a_core() ? 32 : 128;
+}
+
 // Prompts of one stream: all of them for a large policy, else enough parts to keep every thread busy to the end.
 int64_t prompts_per_stream(const Policy& policy, int64_t prompts, const GenerateOptions& options) {
   constexpr int64_t kStreamsPerThread = 4;
   if (!policy.fits_a_core()) return prompts;
   const int64_t parts = kStreamsPerThread * kernel_pool().threads(),
-                full = (options.max_batch + options.samples - 1) / options.samples;
+                full = (completions_in_flight(policy, options) + options.samples - 1) / options.samples;
   return std::min(prompts, std::max(full, (prompts + parts - 1) / parts));
 }
 
@@ -429,7 +451,7 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
     const int64_t first = i * step, size = std::min(step, count - first);
     std::vector<Rollout> part =
         Generation(policy, tokenizer, prompts.subspan(static_cast<size_t>(first), static_cast<size_t>(size)), first,
-                   options)
+                   completions_in_flight(policy, options), options)
             .run();
     std::move(part.begin(), part.end(), rollouts.begin() + first * options.samples);
   });

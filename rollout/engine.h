@@ -1,6 +1,7 @@
 // The sampler: prompts in, G completions each, with the log-prob of every token under the distribution drawn from.
 //
-//   A prompt passes through the policy once; its G completions copy its keys and values.
+//   A prompt passes through the policy once; its G completions share its keys and values, and copy only the block that
+//   they go on writing.
 //   Places in the batch are taken by the next completion as soon as one ends: finished rows cost nothing.
 //   A policy small enough to sit in a core's cache runs one stream of completions a thread, without any meeting point;
 //   a larger one runs a single stream whose products all threads share.
@@ -10,7 +11,7 @@
 //   A completion depends on (weights, prompt, seed, purpose, step, slot, sample) alone: not on its neighbours, the
 //   batch size, the order, or the number of threads. tests/rollout/torch/engine_test.cpp holds it to that.
 //
-// Memory: max_batch * (prompt + max_new_tokens) positions a stream of the policy's cache, freed when generate()
+// Memory: of the policy's cache what the longest completions that were in flight at once took, freed when generate()
 // returns.
 #pragma once
 
@@ -54,7 +55,7 @@ struct GenerateOptions {
   std::function<void(int64_t prompt, std::span<const Rollout> completions)> on_group;
   bool speculate = false;         ///< needs a policy with a predictor
   DraftCounts* drafts = nullptr;  ///< added to when not null
-  int64_t max_batch = 32;  ///< completions in flight in a stream; more than fit the caches cost more than they give
+  int64_t max_batch = 0;          ///< completions in flight in a stream; 0: as many as pay (see completions_in_flight)
 };
 
 /// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.

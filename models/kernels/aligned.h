@@ -20,6 +20,8 @@ struct CacheLineAllocator {
   bool operator==(const CacheLineAllocator&) const = default;
 };
 
-using AlignedFloats = std::vector<float, CacheLineAllocator<float>>;
+template <class T>
+using AlignedVector = std::vector<T, CacheLineAllocator<T>>;
+using AlignedFloats = AlignedVector<float>;
 
 }  // namespace hone

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "models/float_formats.h"
 #include "models/kernels/aligned.h"
 #include "models/kernels/isa.h"
 #include "models/kernels/thread_pool.h"
@@ -102,10 +104,14 @@ void gemm(std::span<const Gemm> products) {
 
 int64_t packed_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * k; }
 
-void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
+namespace {
+
+// Panel by panel through `put(panel, floats [k][32])`.
+template <class Put>
+void for_panels(const float* w, int64_t n, int64_t k, const Put& put) {
   split((n + kPanel - 1) / kPanel, std::max<int64_t>(1, kElements / (k * kPanel)), [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
-      float* out = packed + panel * kPanel * k;
+      float* out = put.floats(panel);
       for (int64_t j = 0; j < kPanel; j += 16) {
         const int64_t row = panel * kPanel + j;
         if (row + 16 <= n) isa().turn(w + row * k, k, k, out + j, kPanel);
@@ -114,8 +120,43 @@ void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
             for (int64_t i = 0; i < 16; ++i) out[p * kPanel + j + i] = row + i < n ? w[(row + i) * k + p] : 0.f;
           }
       }
+      put.done(panel, out);
     }
   });
+}
+
+struct PutFloats {
+  float* packed;
+  int64_t size;
+  float* floats(int64_t panel) const { return packed + panel * size; }
+  void done(int64_t, const float*) const {}
+};
+struct PutBfloat16 {
+  uint16_t* packed;
+  int64_t size;
+  float* floats(int64_t) const { return scratch(size); }
+  void done(int64_t panel, const float* made) const {
+    for (int64_t i = 0; i < size; ++i) packed[panel * size + i] = bfloat16_of_float(made[i]);
+  }
+};
+
+}  // namespace
+
+void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
+  for_panels(w, n, k, PutFloats{packed, k * kPanel});
+}
+void pack_weight(const float* w, int64_t n, int64_t k, uint16_t* packed) {
+  for_panels(w, n, k, PutBfloat16{packed, k * kPanel});
+}
+
+bool is_bfloat16(const float* w, int64_t n) {
+  constexpr int64_t kStretch = 4096;
+  for (int64_t begin = 0; begin < n; begin += kStretch) {
+    uint32_t low = 0;
+    for (int64_t i = begin; i < std::min(n, begin + kStretch); ++i) low |= std::bit_cast<uint32_t>(w[i]);
+    if (low & 0xffffu) return false;
+  }
+  return true;
 }
 
 // --- rows -------------------------------------------------------------------------------------------------------
@@ -188,7 +229,7 @@ void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temp
 namespace {
 
 float* place_of(const RowSpan& span, int64_t position, int64_t width, float* blocks) {
-  return blocks + (span.first_block + position / kBlock) * width * kBlock + position % kBlock;
+  return blocks + (span.first_block + position / kBlock - span.shared_blocks) * width * kBlock + position % kBlock;
 }
 
 }  // namespace

@@ -25,6 +25,14 @@ inline constexpr int64_t kBlock = 16;  ///< cache positions in one block: one la
 
 // --- products ---------------------------------------------------------------------------------------------------
 
+/// A weight (n outputs, k inputs) laid out as [ceil(n/32)][k][32], zero beyond n: as floats, or as bfloat16 where that
+/// holds every weight exactly (half the memory traffic, the same products).
+struct Panels {
+  const float* floats = nullptr;
+  const uint16_t* bfloat16 = nullptr;
+  explicit operator bool() const { return floats || bfloat16; }
+};
+
 /// c[i][j] (+)= sum over p < k of a[i*a_row + p*a_col] * b[p*b_row + j*b_col], one fused chain over each 256 p,
 /// the chains added in order. With `b_packed` (see pack_weight) b itself is not read.
 struct Gemm {
@@ -32,7 +40,7 @@ struct Gemm {
   int64_t a_row = 0, a_col = 1;
   const float* b = nullptr;
   int64_t b_row = 0, b_col = 1;
-  const float* b_packed = nullptr;
+  Panels b_packed;
   float* c = nullptr;
   int64_t c_row = 0;
   int64_t m = 0, n = 0, k = 0;
@@ -40,10 +48,14 @@ struct Gemm {
 };
 void gemm(std::span<const Gemm> products);
 
-/// Floats that pack_weight writes for a weight of n outputs and k inputs.
+/// Elements of the panels of a weight of n outputs and k inputs.
 int64_t packed_size(int64_t n, int64_t k);
-/// w (n, k) -> panels [ceil(n/32)][k][32], zero beyond n.
+/// w (n, k) -> panels.
 void pack_weight(const float* w, int64_t n, int64_t k, float* packed);
+/// The same as bfloat16. REQUIRES: is_bfloat16(w, n * k).
+void pack_weight(const float* w, int64_t n, int64_t k, uint16_t* packed);
+/// Whether each of n floats is a bfloat16.
+bool is_bfloat16(const float* w, int64_t n);
 
 // --- rows -------------------------------------------------------------------------------------------------------
 
@@ -97,7 +109,8 @@ void logprob_backward_row(float* z, int64_t v, const RowStats& s, float inv_temp
 // --- attention --------------------------------------------------------------------------------------------------
 
 /// Keys and values live in blocks of 16 positions with the positions in the lanes: [block][kv head][dim][16].
-/// A sequence owns consecutive blocks from `first_block`; lanes past its length are zero.
+/// A sequence's blocks are `shared_blocks` from `shared_block` on, which other sequences may have too (the prompt of a
+/// group), then its own from `first_block` on. Lanes past its length are finite.
 /// With value_in_key the value is the first value_dim entries of the key (MLA's compressed cache: keys only).
 struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
@@ -108,6 +121,7 @@ struct AttentionShape {
 /// Consecutive rows that are positions [position, position + count) of one sequence.
 struct RowSpan {
   int64_t row = 0, count = 0, position = 0, first_block = 0;
+  int64_t shared_block = 0, shared_blocks = 0;  ///< positions below 16 shared_blocks are only read
 };
 
 /// Copies rows x (N, kv_heads, dim) with row stride x_row into their blocks.

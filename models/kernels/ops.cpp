@@ -51,7 +51,7 @@ const T& held(AutogradContext* ctx) {
   return static_cast<const Held<T>*>(ctx->saved_data["held"].toCapsule().get())->value;
 }
 
-cpu::Gemm forward_product(const at::Tensor& x, const float* packed, int64_t out, float* y) {
+cpu::Gemm forward_product(const at::Tensor& x, cpu::Panels packed, int64_t out, float* y) {
   return {.a = data(x),
           .a_row = x.size(-1),
           .b_packed = packed,
@@ -72,17 +72,32 @@ cpu::Gemm weight_product(const float* dy, int64_t rows, const float* x, int64_t 
 
 }  // namespace
 
-const float* Weight::packed(int64_t e) const {
-  const int64_t in = tensor_.size(-1), out = tensor_.size(-2), slices = tensor_.dim() == 3 ? tensor_.size(0) : 1;
-  const int64_t size = cpu::packed_size(out, in);
+namespace {
+
+// The slices of a weight, one after the other.
+template <class T>
+void pack_slices(const at::Tensor& w, int64_t size, AlignedVector<T>& packed) {
+  const int64_t in = w.size(-1), out = w.size(-2), slices = w.numel() / (in * out);
+  packed.resize(static_cast<size_t>(slices * size));
+  for (int64_t i = 0; i < slices; ++i) cpu::pack_weight(data(w) + i * out * in, out, in, packed.data() + i * size);
+}
+
+}  // namespace
+
+cpu::Panels Weight::packed(int64_t e) const {
+  const int64_t size = cpu::packed_size(tensor_.size(-2), tensor_.size(-1));
   if (packed_->version != static_cast<int64_t>(tensor_._version())) {
-    packed_->floats.resize(static_cast<size_t>(slices * size));
-    for (int64_t i = 0; i < slices; ++i) {
-      cpu::pack_weight(data(tensor_) + i * out * in, out, in, packed_->floats.data() + i * size);
+    if (cpu::is_bfloat16(data(tensor_), tensor_.numel())) {
+      pack_slices(tensor_, size, packed_->bfloat16);
+      packed_->floats = {};
+    } else {
+      pack_slices(tensor_, size, packed_->floats);
+      packed_->bfloat16 = {};
     }
     packed_->version = static_cast<int64_t>(tensor_._version());
   }
-  return packed_->floats.data() + e * size;
+  if (!packed_->bfloat16.empty()) return {.bfloat16 = packed_->bfloat16.data() + e * size};
+  return {.floats = packed_->floats.data() + e * size};
 }
 
 Rows pack_rows(std::span<const int64_t> lengths) {

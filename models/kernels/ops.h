@@ -19,7 +19,8 @@
 
 namespace hone {
 
-/// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor has changed.
+/// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor has changed: of
+/// bfloat16 when every value is one, else of floats.
 class Weight {
  public:
   Weight() = default;
@@ -27,11 +28,12 @@ class Weight {
   const at::Tensor& tensor() const { return tensor_; }
   bool defined() const { return tensor_.defined(); }
   /// Panels of slice `e` (see cpu::pack_weight).
-  const float* packed(int64_t e = 0) const;
+  cpu::Panels packed(int64_t e = 0) const;
 
  private:
   struct Packed {
     AlignedFloats floats;
+    AlignedVector<uint16_t> bfloat16;
     int64_t version = -1;
   };
   at::Tensor tensor_;

@@ -65,7 +65,6 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
                 (["--prompt", "--data"], ["generate", "--model", "x"]),
                 (["--prompt", "--data"], ["generate", "--model", "x", "--prompt", "y", "--data", "z"]),
                 (["f16", "float32"], ["generate", "--model", "x", "--prompt", "y", "--dtype", "f16"]),
-                (["bfloat16"], ["generate", "--model", "x", "--prompt", "y", "--dtype", "bfloat16"]),
                 (["--min-p", "1.5"], ["generate", "--model", "x", "--min-p", 1.5]),
                 (["--repetition-penalty", "0"], ["generate", "--model", "x", "--repetition-penalty", 0]),
                 (["--last", "--logits"], ["logprobs", "--model", "x", "--data", "y", "--last"]),

@@ -1,5 +1,6 @@
 // The kernels without torch, at awkward sizes and in buffers that end where the data end: what AddressSanitizer looks
 // at. Results against slow double loops; equality with ATen and of gradients is in torch/ops_test.cpp.
+#include "models/float_formats.h"
 #include "models/kernels/cpu.h"
 
 #include <cmath>
@@ -35,8 +36,14 @@ TEST_P(KernelsTest, GemmOfEverySmallShape) {
     const auto a = noise(m * k, 1), b = noise(n * k, 2);
     std::vector<float> packed(static_cast<size_t>(packed_size(n, k))), c(static_cast<size_t>(m * n)), d = c;
     pack_weight(b.data(), n, k, packed.data());
-    const Gemm with_packed{
-        .a = a.data(), .a_row = k, .b_packed = packed.data(), .c = c.data(), .c_row = n, .m = m, .n = n, .k = k};
+    const Gemm with_packed{.a = a.data(),
+                           .a_row = k,
+                           .b_packed = {.floats = packed.data()},
+                           .c = c.data(),
+                           .c_row = n,
+                           .m = m,
+                           .n = n,
+                           .k = k};
     const Gemm with_strides{.a = a.data(),
                             .a_row = k,
                             .b = b.data(),
@@ -58,6 +65,33 @@ TEST_P(KernelsTest, GemmOfEverySmallShape) {
         EXPECT_NEAR(c[static_cast<size_t>(i * n + j)], sum, 1e-4);
       }
     }
+  }
+}
+
+// Panels of bfloat16 give the bits of panels of floats, with few rows (widened under way) and with many (laid out).
+TEST_P(KernelsTest, Bfloat16PanelsGiveTheBitsOfFloats) {
+  for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {3, 33, 5}, {16, 31, 257}, {17, 64, 300}, {200, 70, 513}}) {
+    const auto a = noise(m * k, 1);
+    auto b = noise(n * k, 2);
+    EXPECT_FALSE(is_bfloat16(b.data(), n * k));
+    for (float& w : b) w = float_of_bfloat16(bfloat16_of_float(w));
+    ASSERT_TRUE(is_bfloat16(b.data(), n * k));
+    std::vector<float> floats(static_cast<size_t>(packed_size(n, k))), c(static_cast<size_t>(m * n)), d = c;
+    std::vector<uint16_t> narrow(floats.size());
+    pack_weight(b.data(), n, k, floats.data());
+    pack_weight(b.data(), n, k, narrow.data());
+    Gemm product{.a = a.data(),
+                 .a_row = k,
+                 .b_packed = {.floats = floats.data()},
+                 .c = c.data(),
+                 .c_row = n,
+                 .m = m,
+                 .n = n,
+                 .k = k};
+    gemm({&product, 1});
+    product.b_packed = {.bfloat16 = narrow.data()}, product.c = d.data();
+    gemm({&product, 1});
+    EXPECT_EQ(c, d);
   }
 }
 
@@ -98,6 +132,29 @@ TEST_P(KernelsTest, AttentionStaysInsideItsBlocks) {
       }
     }
   }
+}
+
+// Two completions of one prompt of 32 positions: the first has all blocks itself, the second shares the prompt's two.
+TEST_P(KernelsTest, SharedBlocksGiveTheBitsOfOwnOnes) {
+  const AttentionShape shape{.heads = 4, .kv_heads = 2, .key_dim = 20, .value_dim = 12, .scale = 0.3};
+  const int64_t length = 45, rows = 8, position = length - rows;
+  const auto q = noise(rows * 4 * 20, 1), k = noise(length * 2 * 20, 2), v = noise(length * 2 * 12, 3);
+  std::vector<float> keys(8 * 2 * 20 * 16), values(8 * 2 * 12 * 16);
+  const RowSpan prompt{.count = 32, .first_block = 5}, own{.count = length, .first_block = 1};
+  const RowSpan sharing{
+      .row = 32, .count = length - 32, .position = 32, .first_block = 7, .shared_block = 5, .shared_blocks = 2};
+  for (const RowSpan& span : {prompt, own, sharing}) {
+    write_blocks(k.data(), 2 * 20, 2, 20, {&span, 1}, keys.data());
+    write_blocks(v.data(), 2 * 12, 2, 12, {&span, 1}, values.data());
+  }
+  const auto attend = [&](RowSpan span, int64_t first_block) {
+    span.row = 0, span.count = rows, span.position = position, span.first_block = first_block;
+    std::vector<float> out(rows * 4 * 12);
+    attention(shape, q.data(), keys.data(), values.data(), {&span, 1}, out.data());
+    return out;
+  };
+  EXPECT_EQ(attend(sharing, 7), attend(own, 1));
+  EXPECT_NE(attend(sharing, 6), attend(own, 1));
 }
 
 TEST_P(KernelsTest, RowFunctionsAtOddWidths) {

@@ -392,13 +392,14 @@ TEST(Optimizer, MuonOrthogonalises) {
 }
 
 TEST(Optimizer, StateSurvivesSavingAndLoading) {
-  for (const char* kind : {"adamw", "muon"}) {
+  for (const auto& [kind, dtype] : {std::pair{"adamw", "float32"}, {"muon", "float32"}, {"adamw", "bfloat16"}}) {
     const std::filesystem::path file =
         std::filesystem::temp_directory_path() / ("hone_optimizer_test_" + std::to_string(getpid()));
     auto a = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3),
          b = Policy::random(small(Architecture::kDeepseekV3), 0.2, 3);
     OptimConfig config{.learning_rate = 0.01};
     config.optimizer = kind;
+    config.dtype = dtype;
     Optimizer first(a->parameters(), config), second(b->parameters(), config);
     auto step = [](Policy& policy, Optimizer& o, uint64_t seed) {
       for (const Parameter& p : policy.parameters().all()) {
@@ -417,6 +418,36 @@ TEST(Optimizer, StateSurvivesSavingAndLoading) {
     }
     std::filesystem::remove(file);
   }
+}
+
+// Steps far below half a unit in the last place of a bfloat16 weight add up in its float32 master.
+TEST(Optimizer, Bfloat16WeightsFollowTheirMasters) {
+  const auto narrow = Policy::random(small(Architecture::kLlama), 0.2, 3);
+  narrow->round_to_bfloat16();
+  const auto wide = narrow->clone(), before = narrow->clone();
+  OptimConfig config{.learning_rate = 1e-5, .max_grad_norm = 0};
+  Optimizer exact(wide->parameters(), config);
+  config.dtype = "bfloat16";
+  Optimizer rounding(narrow->parameters(), config);
+  const auto weight = [](const std::unique_ptr<Policy>& policy, size_t i) {
+    return policy->parameters().all()[i].tensor;
+  };
+  const auto share_moved = [&] {
+    return (weight(narrow, 0) != weight(before, 0)).to(at::kFloat).mean().item<double>();
+  };
+  for (int t = 0; t < 100; ++t) {
+    for (const auto& [policy, optimizer] : {std::pair{&narrow, &rounding}, {&wide, &exact}}) {
+      for (const Parameter& p : (*policy)->parameters().all()) p.tensor.mutable_grad() = at::ones_like(p.tensor);
+      optimizer->step(1.0);
+    }
+    for (size_t i = 0; i < wide->parameters().all().size(); ++i) {
+      ASSERT_TRUE(at::equal(weight(narrow, i), weight(wide, i).to(at::kBFloat16).to(at::kFloat))) << t;
+    }
+    if (t == 0) {
+      EXPECT_LT(share_moved(), 0.2);
+    }
+  }
+  EXPECT_GT(share_moved(), 0.5);
 }
 
 }  // namespace

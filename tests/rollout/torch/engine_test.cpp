@@ -42,7 +42,9 @@ std::vector<Prompt> prompts(int64_t n) {
   const Tokenizer t = tokenizer();
   std::vector<Prompt> out;
   for (int64_t i = 0; i < n; ++i) {
-    const std::string text = std::to_string(1 + i % 12) + (i % 3 ? " 3 12:33\n" : " 3:5\n");
+    std::string text = std::to_string(1 + i % 12) + (i % 3 ? " 3 12:33\n" : " 3:5\n");
+    for (int64_t more = i % 4; more > 0; --more)
+      text += text;  // up to eight times as long: with and without shared blocks
     out.push_back({i, text, t.encode(text), "{}"});
   }
   return out;
@@ -123,29 +125,34 @@ TEST_P(EngineTest, SamplesAndStepsDiffer) {
 }
 
 // The trainer's forward (whole sequence, no cache) gives each sampled token the log-prob that the sampler recorded.
-TEST_P(EngineTest, TrainerAgreesWithSamplerBitForBit) {
+void expect_trainer_agrees(const Policy& policy, const Tokenizer& tokenizer) {
   const auto all = prompts(6);
   GenerateOptions o = options(3);
   o.sampling.temperature = 0.8;
   o.sampling.min_new_tokens = 20;
-  for (const Rollout& r : generate(*policy_, tokenizer_, all, o)) {
+  for (const Rollout& r : generate(policy, tokenizer, all, o)) {
     const auto& prompt = all[static_cast<size_t>(r.prompt_id)].token_ids;
     std::vector<int64_t> tokens(prompt.begin(), prompt.end());
     tokens.insert(tokens.end(), r.token_ids.begin(), r.token_ids.end());
     const std::vector<int64_t> lengths{static_cast<int64_t>(tokens.size()) - 1};
-    const at::Tensor hidden =
-        policy_->forward(at::tensor(tokens).narrow(0, 0, lengths[0]), {.rows = pack_rows(lengths)});
+    const at::Tensor hidden = policy.forward(at::tensor(tokens).narrow(0, 0, lengths[0]), {.rows = pack_rows(lengths)});
     at::Tensor forbidden = at::full({lengths[0]}, -1, at::kLong);
     for (size_t t = 0; t + 1 < 20 && t < r.token_ids.size(); ++t)
       forbidden[static_cast<int64_t>(prompt.size() + t) - 1] = 1;
     const at::Tensor logprobs =
-        ops::token_logprobs(hidden, policy_->head(), at::tensor(tokens).narrow(0, 1, lengths[0]), forbidden, 1 / 0.8)
+        ops::token_logprobs(hidden, policy.head(), at::tensor(tokens).narrow(0, 1, lengths[0]), forbidden, 1 / 0.8)
             .logprobs;
     EXPECT_GE(r.token_ids.size(), 20u);
     for (size_t t = 0; t < r.token_ids.size(); ++t) {
       EXPECT_EQ(logprobs[static_cast<int64_t>(prompt.size() + t) - 1].item<float>(), r.logprobs[t]) << t;
     }
   }
+}
+
+TEST_P(EngineTest, TrainerAgreesWithSamplerBitForBit) {
+  expect_trainer_agrees(*policy_, tokenizer_);
+  policy_->round_to_bfloat16();
+  expect_trainer_agrees(*policy_, tokenizer_);
 }
 
 TEST_P(EngineTest, RefusesWhatDoesNotFit) {
