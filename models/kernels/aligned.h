@@ -1,22 +1,31 @@
-// Floats that begin on a cache line: a vector load that straddles two lines costs twice.
+// Floats that begin on a cache line, as a vector load that straddles two costs twice; many of them in huge pages, as
+// weights are read from end to end and each small page costs a walk.
 #pragma once
 
 #include <cstddef>
 #include <new>
 #include <vector>
 
+#include <sys/mman.h>
+
 namespace hone {
 
 template <class T>
 struct CacheLineAllocator {
   using value_type = T;
-  static constexpr std::align_val_t kLine{64};
+  static constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+  static std::align_val_t alignment(size_t bytes) { return std::align_val_t{bytes < kHugePage ? kLine : kHugePage}; }
 
   CacheLineAllocator() = default;
   template <class U>
   CacheLineAllocator(const CacheLineAllocator<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kLine)); }
-  void deallocate(T* p, size_t) { ::operator delete(p, kLine); }
+  T* allocate(size_t n) {
+    const size_t bytes = n * sizeof(T);
+    void* p = ::operator new(bytes, alignment(bytes));
+    if (bytes >= kHugePage) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    return static_cast<T*>(p);
+  }
+  void deallocate(T* p, size_t n) { ::operator delete(p, alignment(n * sizeof(T))); }
   bool operator==(const CacheLineAllocator&) const = default;
 };
 

@@ -67,20 +67,27 @@ struct GemmTask {
   int64_t panel0, panel1, m0, m1;
 };
 
-// A piece a thread where the work is worth it: rows first (a panel is laid out once a piece), then panels. No bit
-// depends on the split.
+// A piece a thread where the work is worth it: rows when there are more of them than columns, unless the other way
+// shares out more evenly. No bit depends on the split.
 void add_tasks(const Gemm& g, std::vector<GemmTask>& tasks) {
-  constexpr int64_t kWork = 1 << 18, kRowStep = 12, kMostRows = 192;
-  const int64_t panels = (g.n + kPanel - 1) / kPanel, threads = kernel_pool().threads();
-  const int64_t pieces = std::clamp<int64_t>(g.m * panels * kPanel * g.k / kWork, 1, threads);
-  const int64_t even = (g.m + pieces * kRowStep - 1) / (pieces * kRowStep) * kRowStep;
-  // few enough rows that the result stays near between stretches of k
-  const int64_t rows = std::max(kRowBlock, g.a_col == 1 ? std::min(kMostRows, even) : even);
-  const int64_t row_pieces = (g.m + rows - 1) / rows;
-  const int64_t panel_pieces = std::min(panels, (pieces + row_pieces - 1) / row_pieces);
-  for (int64_t m0 = 0; m0 < g.m; m0 += rows) {
-    for (int64_t i = 0; i < panel_pieces; ++i) {
-      tasks.push_back({&g, i * panels / panel_pieces, (i + 1) * panels / panel_pieces, m0, std::min(g.m, m0 + rows)});
+  constexpr int64_t kWork = 1 << 18, kRowStep = 12,
+                    kReading = 8;  // a weight costs as much to read as 8 rows to compute
+  constexpr double kMuch = 1.04;
+  const int64_t panels = (g.n + kPanel - 1) / kPanel, row_steps = (g.m + kRowStep - 1) / kRowStep;
+  const int64_t work = std::max(g.m, kReading) * panels * kPanel * g.k;
+  const int64_t pieces = std::clamp<int64_t>(work / kWork, 1, kernel_pool().threads());
+  const auto largest = [&](int64_t n) {
+    return static_cast<double>((n + pieces - 1) / pieces) / static_cast<double>(n);
+  };
+  const double by_rows = largest(row_steps) * static_cast<double>(row_steps * kRowStep) / static_cast<double>(g.m);
+  const double by_panels = largest(panels);
+  const bool split_rows = g.m > g.n ? by_rows < by_panels * kMuch : by_rows * kMuch < by_panels;
+  for (int64_t i = 0; i < pieces; ++i) {
+    if (split_rows) {
+      const auto row = [&](int64_t piece) { return std::min(g.m, piece * row_steps / pieces * kRowStep); };
+      if (row(i) < row(i + 1)) tasks.push_back({&g, 0, panels, row(i), row(i + 1)});
+    } else if (i * panels / pieces < (i + 1) * panels / pieces) {
+      tasks.push_back({&g, i * panels / pieces, (i + 1) * panels / pieces, 0, g.m});
     }
   }
 }

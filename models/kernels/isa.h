@@ -37,9 +37,9 @@ struct Isa {
 
 inline constexpr int64_t kChain =
     256;  ///< products of one fused chain; also what keeps a panel in the first-level cache
-inline constexpr int64_t kRowBlock = 48, kTurnedRows = 48;  ///< rows (columns of a transposed matrix) taken at once
-inline constexpr int64_t kResidentPanels = 16;              ///< panels of 256 x 32 that the second-level cache holds
-inline constexpr int64_t kGemmScratch = kChain * (kTurnedRows + kResidentPanels * kPanel);
+inline constexpr int64_t kRowBlock = 48;        ///< rows (columns of a transposed matrix) taken at once
+inline constexpr int64_t kResidentPanels = 16;  ///< panels of 256 x 32 that the second-level cache holds
+inline constexpr int64_t kGemmScratch = kChain * (kRowBlock + kResidentPanels * kPanel);
 
 inline constexpr int64_t kQueryChunk = 32;  ///< queries whose probabilities the backward holds at once
 int64_t attention_backward_scratch(const AttentionShape& s, int64_t length);
