@@ -408,8 +408,14 @@ at::Tensor ops::rope(const at::Tensor& x, const RopeTable& table, const Rows& ro
 
 namespace {
 
+// Whole sequences. What is behind the end of one, in its last block, is read and weighs nothing: zeros.
 at::Tensor blocks_of_rows(const at::Tensor& x, const Rows& rows) {
-  at::Tensor blocks = at::zeros({rows.num_blocks, x.size(1), x.size(2), cpu::kBlock}, x.options());
+  at::Tensor blocks = at::empty({rows.num_blocks, x.size(1), x.size(2), cpu::kBlock}, x.options());
+  const int64_t block = x.size(1) * x.size(2) * cpu::kBlock;
+  for (const cpu::RowSpan& span : rows.spans) {
+    const int64_t full = span.count / cpu::kBlock;
+    if (span.count % cpu::kBlock) std::fill_n(data(blocks) + (span.first_block + full) * block, block, 0.f);
+  }
   cpu::write_blocks(data(x), x.size(1) * x.size(2), x.size(1), x.size(2), rows.spans, data(blocks));
   return blocks;
 }
@@ -972,7 +978,7 @@ at::Tensor ops::experts(const at::Tensor& x, const Weight& gate, const Weight& u
 
 namespace {
 
-constexpr int64_t kLogitFloats = 1 << 20;  // logits that exist at once
+constexpr int64_t kLogitFloats = 1 << 24;  // logits that exist at once: the head is read for each such group of rows
 
 int64_t rows_at_once(int64_t vocabulary) { return std::max<int64_t>(16, kLogitFloats / vocabulary); }
 
@@ -990,9 +996,9 @@ void for_logits(const at::Tensor& hidden, const Weight& head, const Body& body) 
     const int64_t end = std::min(n, begin + step);
     const cpu::Gemm product = forward_product(hidden.narrow(0, begin, end - begin), head.packed(), v, data(logits));
     cpu::gemm({&product, 1});
-    constexpr int64_t kRows = 32;
-    kernel_pool().run((end - begin + kRows - 1) / kRows, [&](int64_t piece) {
-      for (int64_t i = piece * kRows; i < std::min(end - begin, (piece + 1) * kRows); ++i) {
+    const int64_t rows = std::max<int64_t>(1, (1 << 15) / v);
+    kernel_pool().run((end - begin + rows - 1) / rows, [&](int64_t piece) {
+      for (int64_t i = piece * rows; i < std::min(end - begin, (piece + 1) * rows); ++i) {
         body(begin + i, data(logits) + i * v);
       }
     });
