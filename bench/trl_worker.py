@@ -1,6 +1,7 @@
 """One process of TRL's GRPOTrainer for grpo_vs_trl.py: writes OUTPUT/steps.json, the seconds of every step.
 
-No reference model (beta 0), one update a rollout, float32, no gradient checkpointing, default attention (sdpa).
+No reference model (beta 0), one update a rollout, float32 weights (with --dtype bfloat16 under autocast: bf16=True), no
+gradient checkpointing, default attention (sdpa).
 """
 
 import argparse
@@ -78,7 +79,7 @@ class StepClock(transformers.TrainerCallback):
 def settings(args):
     return GRPOConfig(
         output_dir=args.output, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=True,
-        bf16=False, gradient_checkpointing=False, per_device_train_batch_size=args.micro_batch,
+        bf16=args.dtype == "bfloat16", gradient_checkpointing=False, per_device_train_batch_size=args.micro_batch,
         gradient_accumulation_steps=args.sequences // args.micro_batch, num_generations=args.samples,
         max_completion_length=args.max_new, temperature=1.0, top_k=0, top_p=1.0, beta=0.0, num_iterations=1,
         loss_type="dapo", learning_rate=1e-5, lr_scheduler_type="constant", max_grad_norm=1.0,
@@ -91,6 +92,7 @@ def main():
     for name in ("model", "data", "output"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--reward", choices=list(REWARDS), required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
     for name in ("steps", "min-new", "max-new", "samples", "sequences", "micro-batch", "threads", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args()

@@ -21,6 +21,7 @@
 #include "cli/input.h"
 #include "cli/sandbox.h"
 #include "cli/verbs.h"
+#include "models/kernels/cpu.h"
 #include "models/kernels/thread_pool.h"
 #include "rl/suggest.h"
 
@@ -33,14 +34,18 @@ const CLI::Range kCount(0.0, kMost, "COUNT"), kAtLeastOne(1.0, kMost, "AT LEAST 
 // Our kernels have a pool of their own; ATen's OpenMP threads would only spin beside it. Denormals are flushed to zero
 // in this thread and those it starts: AdamW leaves a few in the output weights of tokens that are never drawn, and each
 // costs a product 150 cycles (a third of a GRPO step).
-void use_threads(int threads) {
+void use(const ComputeArgs& compute) {
   mallopt(M_MMAP_THRESHOLD,
           32 << 20);  // tensors take memory that was used before, not pages that must first be cleared
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   at::globalContext().setFlushDenormal(true);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  set_kernel_threads(threads > 0 ? threads : cores);
+  set_kernel_threads(compute.threads > 0 ? compute.threads : cores);
   at::set_num_threads(1);
+  if (!compute.instruction_set.empty() && !cpu::use_instruction_set(compute.instruction_set)) {
+    throw std::invalid_argument("--instruction-set " + compute.instruction_set + ": this processor lacks it; its best is " +
+                                std::string(cpu::instruction_set()));
+  }
 }
 
 /// The command line of one verb: its flags write into `args`.
@@ -53,9 +58,12 @@ struct Verb {
   void model() const {
     app->add_option("--model", args->model, "Hugging Face model folder, or a stage of a run")->required();
   }
-  void threads() const {
-    app->add_option("--threads", args->threads, "threads (default: all cores); they change no result")
+  void compute() const {
+    app->add_option("--threads", args->compute.threads, "threads (default: all cores); they change no result")
         ->check(CLI::Range(0, 4096));
+    app->add_option("--instruction-set", args->compute.instruction_set,
+                    "avx512bf16, avx512, avx2 or generic (default: the best that is there); it changes no result")
+        ->check(CLI::IsMember({"avx512bf16", "avx512", "avx2", "generic"}));
   }
 };
 
@@ -115,8 +123,8 @@ class CommandLine {
     Verb<Args> verb{app_.add_subcommand(name, help)};
     verb.app->callback([this, function, args = verb.args] {
       run_ = [function, args] {
-        if constexpr (requires { args->threads; }) use_threads(args->threads);
-        else use_threads(1);
+        if constexpr (requires { args->compute; }) use(args->compute);
+        else use({.threads = 1});
         return function(*args);
       };
     });
@@ -155,7 +163,7 @@ class CommandLine {
     verb.app->add_option("--from", a.from, "run this stage and all after it again");
     verb.app->add_option("--until", a.until, "the last stage to run");
     verb.app->add_flag("--dry-run", a.dry_run, "check the recipe and print it with every default; touch nothing");
-    verb.threads();
+    verb.compute();
     verb.example("hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
   }
 
@@ -171,7 +179,7 @@ class CommandLine {
     verb.app->add_option("--task", a.task, "the task whose diagnosis is wanted as well, e.g. countdown");
     verb.app->add_option("--save", a.save, "write every completion with its score to this JSONL file");
     verb.app->add_flag("--json", a.json, "print the metrics as one JSON object");
-    verb.threads();
+    verb.compute();
     verb.example(
         "hone eval --model runs/r1_zero_countdown/stages/rl --reward countdown --task countdown \\\n"
         "      --data runs/r1_zero_countdown/stages/base/data/heldout.jsonl --limit 100");
@@ -192,7 +200,7 @@ class CommandLine {
     verb.app->add_flag("--speculate", a.speculate,
                        "let the model's multi-token-prediction module draft; says on standard error how far it got");
     verb.app->add_flag("--jsonl", a.jsonl, "print rows with token ids and log-probs instead of text");
-    verb.threads();
+    verb.compute();
     verb.example("hone generate --model runs/r1_zero_countdown/stages/rl --prompt $'7 3 12:33\\n' --n 4 --seed 2");
   }
 
@@ -207,7 +215,7 @@ class CommandLine {
         ->add_option("--dtype", a.dtype, "float64: plain operations in double precision, slow, logits with 17 digits")
         ->check(CLI::IsMember({"float32", "float64"}))
         ->capture_default_str();
-    verb.threads();
+    verb.compute();
     verb.example(
         "echo '{\"token_ids\": [17, 5, 9]}' | hone logprobs --model runs/r1_zero_countdown/stages/rl --data -");
   }
@@ -290,7 +298,7 @@ class CommandLine {
     verb.app->add_option("--cases", a.cases,
                          "JSONL rows {\"id\", \"completion\", ..columns}; -: standard input (default)");
     verb.app->add_flag("--explain", a.explain, "math: say what was extracted and how it compared");
-    verb.threads();
+    verb.compute();
     verb.example(
         "echo '{\"id\": 1, \"completion\": \"<think></think><answer>7*3+12</answer>\", \"numbers\": [7, 3, 12], "
         "\"target\": 33}' \\\n      | hone score --reward countdown");

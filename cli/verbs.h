@@ -10,6 +10,12 @@
 
 namespace hone {
 
+/// Where the arithmetic runs; neither changes a result.
+struct ComputeArgs {
+  int threads = 0;              ///< 0: all cores
+  std::string instruction_set;  ///< avx512bf16, avx512, avx2 or generic; empty: the best this processor has
+};
+
 struct TrainArgs {
   std::string recipe;
   std::vector<std::string> set;
@@ -17,7 +23,7 @@ struct TrainArgs {
   bool resume = false;
   std::optional<std::string> from, until;
   bool dry_run = false;
-  int threads = 0;  ///< 0: all cores
+  ComputeArgs compute;
 };
 int train(const TrainArgs& args);
 
@@ -42,7 +48,7 @@ struct EvalArgs {
   SamplingArgs sampling;
   std::string save;  ///< empty: the completions are not kept
   bool json = false;
-  int threads = 0;
+  ComputeArgs compute;
 };
 int eval(const EvalArgs& args);
 
@@ -55,7 +61,7 @@ struct GenerateArgs {
   bool chat = false;
   bool speculate = false;
   bool jsonl = false;
-  int threads = 0;
+  ComputeArgs compute;
 };
 int generate(const GenerateArgs& args);
 
@@ -63,7 +69,7 @@ struct LogprobsArgs {
   std::string model, data;  ///< data "-": standard input
   bool logits = false, last = false;
   std::string dtype = "float32";
-  int threads = 0;
+  ComputeArgs compute;
 };
 int logprobs(const LogprobsArgs& args);
 
@@ -96,7 +102,7 @@ struct ScoreArgs {
   std::string reward;
   std::string cases = "-";  ///< "-": standard input
   bool explain = false;     ///< math: what was extracted from both sides and how it compared
-  int threads = 0;
+  ComputeArgs compute;
 };
 int score(const ScoreArgs& args);
 

@@ -19,7 +19,7 @@ class LatentAttention {
         rope_(make_rope_table(c, c.qk_rope_head_dim, c.rope_interleave)) {
     const int64_t query = shape_.heads * (shape_.nope_dim + shape_.rope_dim), hidden = c.hidden_size;
     auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
-      return Weight(p.add(prefix + name, {out, in}, ParameterKind::kMatrix));
+      return p.weight(prefix + name, {out, in});
     };
     auto bias = [&](const std::string& name, int64_t out) {
       return c.attention_bias ? p.add(prefix + name, {out}, ParameterKind::kBias) : at::Tensor();

@@ -15,9 +15,9 @@ MixtureOfExperts::MixtureOfExperts(const ModelConfig& c, const std::string& pref
   const int64_t hidden = c.hidden_size, width = c.moe_intermediate_size, e = c.n_routed_experts;
   router_ = Weight(p.add(prefix + "gate.weight", {e, hidden}, ParameterKind::kMatrix));
   if (!softmax_) bias_ = p.add(prefix + "gate.e_score_correction_bias", {e}, ParameterKind::kRouterBias);
-  gate_ = Weight(p.add_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden}));
-  up_ = Weight(p.add_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden}));
-  down_ = Weight(p.add_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width}));
+  gate_ = p.weight_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden});
+  up_ = p.weight_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden});
+  down_ = p.weight_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width});
   if (c.n_shared_experts > 0) shared_.emplace(p, prefix + "shared_experts.", hidden, width * c.n_shared_experts);
 }
 

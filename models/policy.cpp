@@ -52,12 +52,16 @@ at::Tensor ParameterList::add(std::string name, std::vector<int64_t> shape, Para
   return parameters_.back().tensor;
 }
 
-at::Tensor ParameterList::add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape) {
+Weight ParameterList::weight(std::string name, std::vector<int64_t> shape) {
+  return Weight(add(std::move(name), std::move(shape), ParameterKind::kMatrix), arithmetic_);
+}
+
+Weight ParameterList::weight_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape) {
   std::vector<std::string> names;
   for (int64_t e = 0; e < slices; ++e) names.push_back(slice_name(name, e));
   shape.insert(shape.begin(), slices);
   parameters_.push_back({std::move(names), at::empty(shape, at::kFloat), ParameterKind::kMatrix});
-  return parameters_.back().tensor;
+  return Weight(parameters_.back().tensor, arithmetic_);
 }
 
 void ParameterList::for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
@@ -125,7 +129,8 @@ Policy::Policy(const ModelConfig& config) : config_(config) {
   norm_ = parameters_.add("model.norm.weight", {config.hidden_size}, ParameterKind::kNorm);
   head_ = Weight(config.tie_word_embeddings ? embed_
                                             : parameters_.add("lm_head.weight", {config.vocab_size, config.hidden_size},
-                                                              ParameterKind::kEmbedding));
+                                                              ParameterKind::kEmbedding),
+                 parameters_.arithmetic());
   config_.num_nextn_predict_layers = std::min<int64_t>(config.num_nextn_predict_layers, 1);
   if (config_.num_nextn_predict_layers > 0) predictor_ = std::make_unique<MultiTokenPredictor>(config_, parameters_);
 }
@@ -200,8 +205,9 @@ void Policy::save(const std::filesystem::path& model_dir) const {
   write_file_atomic(model_dir / "config.json", to_json(written).dump(2) + "\n");
 }
 
-void Policy::round_to_bfloat16() {
+void Policy::to_bfloat16() {
   at::NoGradGuard no_grad;
+  parameters_.arithmetic()->bfloat16 = true;
   for (const Parameter& p : parameters_.all()) {
     if (!p.trainable()) continue;
     auto* w = p.tensor.mutable_data_ptr<float>();
@@ -213,6 +219,7 @@ void Policy::round_to_bfloat16() {
 std::unique_ptr<Policy> Policy::clone() const {
   std::unique_ptr<Policy> copy(new Policy(config_));
   copy->copy_from(*this);
+  *copy->parameters_.arithmetic() = *parameters_.arithmetic();
   return copy;
 }
 

@@ -32,8 +32,11 @@ class ParameterList {
  public:
   /// A new float32 tensor.
   at::Tensor add(std::string name, std::vector<int64_t> shape, ParameterKind kind);
+  /// A matrix that products read; they follow arithmetic().
+  Weight weight(std::string name, std::vector<int64_t> shape);
   /// E slices of `shape`, named name.replace("{e}", e).
-  at::Tensor add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
+  Weight weight_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
+  const std::shared_ptr<Arithmetic>& arithmetic() const { return arithmetic_; }
   const std::vector<Parameter>& all() const { return parameters_; }
 
   /// body(checkpoint name, tensor or slice) for every tensor of a checkpoint.
@@ -41,6 +44,7 @@ class ParameterList {
 
  private:
   std::vector<Parameter> parameters_;
+  std::shared_ptr<Arithmetic> arithmetic_ = std::make_shared<Arithmetic>();
 };
 
 /// What a forward pass tells about its routers: one entry a mixture-of-experts layer.
@@ -94,7 +98,7 @@ class Policy {
   static std::unique_ptr<Policy> load(const std::filesystem::path& model_dir);
   /// Writes config.json and model.safetensors into an existing folder: as bfloat16 when every trained weight is one.
   void save(const std::filesystem::path& model_dir) const;
-  /// The same weights in new tensors.
+  /// The same weights in new tensors, with the same arithmetic.
   std::unique_ptr<Policy> clone() const;
   /// Overwrites the weights by another policy's of the same config.
   void copy_from(const Policy& other);
@@ -114,8 +118,9 @@ class Policy {
   /// logits() at once until a weight changes.
   void prepare(int64_t positions) const;
   void to(at::ScalarType dtype);
-  /// Rounds every trained weight to the nearest bfloat16. Arithmetic stays float32; products read half as much.
-  void round_to_bfloat16();
+  /// Rounds every trained weight to the nearest bfloat16 and from then on computes products of bfloat16 (but a router's);
+  /// sums, activations between products, attention and the cache stay float32.
+  void to_bfloat16();
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).
   at::Tensor forward(const at::Tensor& ids, const ForwardContext& context) const;

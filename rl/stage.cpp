@@ -6,7 +6,7 @@ namespace hone {
 namespace {
 
 Model in_dtype(Model model, const std::string& dtype) {
-  if (dtype == "bfloat16") model.policy->round_to_bfloat16();
+  if (dtype == "bfloat16") model.policy->to_bfloat16();
   return model;
 }
 

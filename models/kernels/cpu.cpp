@@ -19,7 +19,9 @@ const Isa* find_isa(std::string_view name) {
 #if defined(__x86_64__)
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (bf16 && (name.empty() || name == "avx512bf16")) return &avx512bf16_isa();
   if (avx512 && (name.empty() || name == "avx512")) return &avx512_isa();
   if (avx2 && (name.empty() || name == "avx2")) return &avx2_isa();
 #endif
@@ -105,7 +107,7 @@ void gemm(std::span<const Gemm> products) {
   }
   kernel_pool().run(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
     const GemmTask& t = tasks[static_cast<size_t>(i)];
-    isa().gemm_block(*t.gemm, t.panel0, t.panel1, t.m0, t.m1, scratch(kGemmScratch));
+    isa().gemm_block(*t.gemm, t.panel0, t.panel1, t.m0, t.m1, scratch(gemm_scratch(*t.gemm)));
   });
 }
 
@@ -136,14 +138,25 @@ struct PutFloats {
   float* packed;
   int64_t size;
   float* floats(int64_t panel) const { return packed + panel * size; }
-  void done(int64_t, const float*) const {}
+  void done(int64_t, float*) const {}
 };
 struct PutBfloat16 {
   uint16_t* packed;
   int64_t size;
   float* floats(int64_t) const { return scratch(size); }
-  void done(int64_t panel, const float* made) const {
+  void done(int64_t panel, float* made) const {
     for (int64_t i = 0; i < size; ++i) packed[panel * size + i] = bfloat16_of_float(made[i]);
+  }
+};
+
+struct PutPairs {
+  uint32_t* packed;
+  int64_t k;
+  int64_t size() const { return (k + 1) / 2 * kPanel; }
+  float* floats(int64_t) const { return scratch((k + 1) * kPanel); }
+  void done(int64_t panel, float* made) const {
+    isa().pack_pairs(made, k);
+    std::memcpy(packed + panel * size(), made, sizeof(uint32_t) * static_cast<size_t>(size()));
   }
 };
 
@@ -154,6 +167,11 @@ void pack_weight(const float* w, int64_t n, int64_t k, float* packed) {
 }
 void pack_weight(const float* w, int64_t n, int64_t k, uint16_t* packed) {
   for_panels(w, n, k, PutBfloat16{packed, k * kPanel});
+}
+
+int64_t packed_pairs_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * ((k + 1) / 2); }
+void pack_weight_pairs(const float* w, int64_t n, int64_t k, uint32_t* packed) {
+  for_panels(w, n, k, PutPairs{packed, k});
 }
 
 bool is_bfloat16(const float* w, int64_t n) {

@@ -15,7 +15,7 @@
 
 namespace hone::cpu {
 
-/// "avx512", "avx2" or "generic".
+/// "avx512bf16", "avx512", "avx2" or "generic".
 std::string_view instruction_set();
 /// Uses another set from now on (tests compare their bits); false when this processor lacks it.
 bool use_instruction_set(std::string_view name);
@@ -26,11 +26,13 @@ inline constexpr int64_t kBlock = 16;  ///< cache positions in one block: one la
 // --- products ---------------------------------------------------------------------------------------------------
 
 /// A weight (n outputs, k inputs) laid out as [ceil(n/32)][k][32], zero beyond n: as floats, or as bfloat16 where that
-/// holds every weight exactly (half the memory traffic, the same products).
+/// holds every weight exactly (half the memory traffic, the same products), or, for bfloat16 products, as
+/// [ceil(n/32)][ceil(k/2)][32] pairs of neighbours in k, the first in the lower half.
 struct Panels {
   const float* floats = nullptr;
   const uint16_t* bfloat16 = nullptr;
-  explicit operator bool() const { return floats || bfloat16; }
+  const uint32_t* pairs = nullptr;
+  explicit operator bool() const { return floats || bfloat16 || pairs; }
 };
 
 /// c[i][j] (+)= sum over p < k of a[i*a_row + p*a_col] * b[p*b_row + j*b_col], one fused chain over each 256 p,
@@ -45,6 +47,9 @@ struct Gemm {
   int64_t c_row = 0;
   int64_t m = 0, n = 0, k = 0;
   bool accumulate = false;
+  /// Rounds a and b to the nearest bfloat16 first (subnormals to 0) and adds the products of each pair p = 2i, 2i + 1 in
+  /// the order of VDPBF16PS: the odd one, then the even one. Implied by panels of pairs.
+  bool bfloat16 = false;
 };
 void gemm(std::span<const Gemm> products);
 
@@ -54,6 +59,9 @@ int64_t packed_size(int64_t n, int64_t k);
 void pack_weight(const float* w, int64_t n, int64_t k, float* packed);
 /// The same as bfloat16. REQUIRES: is_bfloat16(w, n * k).
 void pack_weight(const float* w, int64_t n, int64_t k, uint16_t* packed);
+/// Elements of the panels of pairs, and w (n, k) -> those, rounded to bfloat16.
+int64_t packed_pairs_size(int64_t n, int64_t k);
+void pack_weight_pairs(const float* w, int64_t n, int64_t k, uint32_t* packed);
 /// Whether each of n floats is a bfloat16.
 bool is_bfloat16(const float* w, int64_t n);
 

@@ -1,14 +1,18 @@
 // What cpu_kernels.inc provides for one instruction set. Private to models/kernels.
 #pragma once
 
+#include <algorithm>
+
 #include "models/kernels/cpu.h"
 
 namespace hone::cpu {
 
 struct Isa {
   std::string_view name;
-  /// Rows [m0, m1) of the 32-column panels [panel0, panel1) of a product; scratch: kGemmScratch floats.
+  /// Rows [m0, m1) of the 32-column panels [panel0, panel1) of a product; scratch: gemm_scratch(g) floats.
   void (*gemm_block)(const Gemm& g, int64_t panel0, int64_t panel1, int64_t m0, int64_t m1, float* scratch);
+  /// k rows of a panel of 32 floats -> ceil(k/2) rows of pairs of bfloat16, in place; there is room for k + 1 rows.
+  void (*pack_pairs)(float* panel, int64_t k);
   void (*rms_norm)(const float* x, int64_t x_row, const float* w, float* y, int64_t y_row, float* rstd, int64_t n,
                    int64_t c, float eps);
   void (*rms_norm_backward)(const float* x, int64_t x_row, const float* w, const float* rstd, const float* dy,
@@ -39,7 +43,12 @@ inline constexpr int64_t kChain =
     256;  ///< products of one fused chain; also what keeps a panel in the first-level cache
 inline constexpr int64_t kRowBlock = 48;        ///< rows (columns of a transposed matrix) taken at once
 inline constexpr int64_t kResidentPanels = 16;  ///< panels of 256 x 32 that the second-level cache holds
-inline constexpr int64_t kGemmScratch = kChain * (kRowBlock + kResidentPanels * kPanel);
+/// Rows of k that are rounded to pairs at once.
+inline int64_t pair_row_step(int64_t k) { return std::max<int64_t>(kRowBlock, (1 << 17) / k / 12 * 12); }
+inline int64_t gemm_scratch(const Gemm& g) {
+  const int64_t laid_out = kChain * (kRowBlock + kResidentPanels * kPanel);
+  return g.b_packed.pairs ? std::max(laid_out, pair_row_step(g.k) * ((g.k + 1) / 2)) : laid_out;
+}
 
 inline constexpr int64_t kQueryChunk = 32;  ///< queries whose probabilities the backward holds at once
 int64_t attention_backward_scratch(const AttentionShape& s, int64_t length);
@@ -48,6 +57,7 @@ const Isa& generic_isa();
 #if defined(__x86_64__)
 const Isa& avx2_isa();
 const Isa& avx512_isa();
+const Isa& avx512bf16_isa();
 #endif
 
 }  // namespace hone::cpu

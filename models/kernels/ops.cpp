@@ -61,41 +61,59 @@ cpu::Gemm forward_product(const at::Tensor& x, cpu::Panels packed, int64_t out, 
           .n = out,
           .k = x.size(-1)};
 }
-// dx = dy w
-cpu::Gemm input_product(const float* dy, int64_t rows, const float* w, int64_t out, int64_t in, float* dx) {
-  return {.a = dy, .a_row = out, .b = w, .b_row = in, .c = dx, .c_row = in, .m = rows, .n = in, .k = out};
-}
-// dw = dy^T x
-cpu::Gemm weight_product(const float* dy, int64_t rows, const float* x, int64_t out, int64_t in, float* dw) {
-  return {.a = dy, .a_row = 1, .a_col = out, .b = x, .b_row = in, .c = dw, .c_row = in, .m = out, .n = in, .k = rows};
-}
+// The two products of a linear's backward.
+struct Backward {
+  int64_t out, in;
+  bool bfloat16;
+
+  // dx = dy w
+  cpu::Gemm input(const float* dy, int64_t rows, const float* w, float* dx) const {
+    return {.a = dy, .a_row = out, .b = w, .b_row = in, .c = dx, .c_row = in, .m = rows, .n = in, .k = out,
+            .bfloat16 = bfloat16};
+  }
+  // dw = dy^T x
+  cpu::Gemm weight(const float* dy, int64_t rows, const float* x, float* dw) const {
+    return {.a = dy, .a_row = 1, .a_col = out, .b = x, .b_row = in, .c = dw, .c_row = in, .m = out, .n = in, .k = rows,
+            .bfloat16 = bfloat16};
+  }
+};
 
 }  // namespace
 
 namespace {
 
-// The slices of a weight, one after the other.
-template <class T>
-void pack_slices(const at::Tensor& w, int64_t size, AlignedVector<T>& packed) {
-  const int64_t in = w.size(-1), out = w.size(-2), slices = w.numel() / (in * out);
+// The slices of a weight, one after the other, by `pack(floats (out, in), place)`.
+template <class T, class Pack>
+void pack_slices(const at::Tensor& w, int64_t size, AlignedVector<T>& packed, const Pack& pack) {
+  const int64_t slice = w.size(-1) * w.size(-2), slices = w.numel() / slice;
   packed.resize(static_cast<size_t>(slices * size));
-  for (int64_t i = 0; i < slices; ++i) cpu::pack_weight(data(w) + i * out * in, out, in, packed.data() + i * size);
+  for (int64_t i = 0; i < slices; ++i) pack(data(w) + i * slice, packed.data() + i * size);
 }
 
 }  // namespace
 
 cpu::Panels Weight::packed(int64_t e) const {
-  const int64_t size = cpu::packed_size(tensor_.size(-2), tensor_.size(-1));
-  if (packed_->version != static_cast<int64_t>(tensor_._version())) {
-    if (cpu::is_bfloat16(data(tensor_), tensor_.numel())) {
-      pack_slices(tensor_, size, packed_->bfloat16);
-      packed_->floats = {};
+  const int64_t out = tensor_.size(-2), in = tensor_.size(-1);
+  const int64_t size = bfloat16_products() ? cpu::packed_pairs_size(out, in) : cpu::packed_size(out, in);
+  // tensors count their changes; the lowest bit tells the arithmetic
+  const int64_t version = 2 * static_cast<int64_t>(tensor_._version()) + bfloat16_products();
+  if (packed_->version != version) {
+    const auto pack = [&](const float* w, auto* place) { cpu::pack_weight(w, out, in, place); };
+    const bool narrow = !bfloat16_products() && cpu::is_bfloat16(data(tensor_), tensor_.numel());
+    if (!narrow) packed_->bfloat16 = {};
+    if (narrow || bfloat16_products()) packed_->floats = {};
+    if (!bfloat16_products()) packed_->pairs = {};
+    if (bfloat16_products()) {
+      pack_slices(tensor_, size, packed_->pairs,
+                  [&](const float* w, uint32_t* place) { cpu::pack_weight_pairs(w, out, in, place); });
+    } else if (narrow) {
+      pack_slices(tensor_, size, packed_->bfloat16, pack);
     } else {
-      pack_slices(tensor_, size, packed_->floats);
-      packed_->bfloat16 = {};
+      pack_slices(tensor_, size, packed_->floats, pack);
     }
-    packed_->version = static_cast<int64_t>(tensor_._version());
+    packed_->version = version;
   }
+  if (!packed_->pairs.empty()) return {.pairs = packed_->pairs.data() + e * size};
   if (!packed_->bfloat16.empty()) return {.bfloat16 = packed_->bfloat16.data() + e * size};
   return {.floats = packed_->floats.data() + e * size};
 }
@@ -199,22 +217,24 @@ struct LinearFn : Function<LinearFn> {
                             const std::optional<at::Tensor>& bias, const Weight* weight) {
     ctx->save_for_backward({x, w});
     ctx->saved_data["bias"] = bias.has_value();
+    ctx->saved_data["bfloat16"] = weight->bfloat16_products();
     return linear_forward(x, *weight, bias.value_or(at::Tensor()));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &w = saved[1];
     const at::Tensor dy = grads[0].contiguous();
-    const int64_t out = w.size(0), in = w.size(1), rows = dy.size(0);
+    const Backward back{w.size(0), w.size(1), ctx->saved_data["bfloat16"].toBool()};
+    const int64_t rows = dy.size(0);
     at::Tensor dx, dw, db;
     std::vector<cpu::Gemm> products;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty_like(x);
-      products.push_back(input_product(data(dy), rows, data(w), out, in, data(dx)));
+      products.push_back(back.input(data(dy), rows, data(w), data(dx)));
     }
     if (ctx->needs_input_grad(1)) {
       dw = at::empty_like(w);
-      products.push_back(weight_product(data(dy), rows, data(x), out, in, data(dw)));
+      products.push_back(back.weight(data(dy), rows, data(x), data(dw)));
     }
     cpu::gemm(products);
     if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) db = dy.sum(0);
@@ -477,6 +497,7 @@ namespace {
 struct Latent {
   LatentShape shape;
   Turn turn;
+  bool bfloat16 = false;
   int64_t head_rows() const { return shape.nope_dim + shape.value_dim; }  // rows of kv_b per head
   int64_t query_dim() const { return shape.nope_dim + shape.rope_dim; }
   int64_t key_dim() const { return shape.rank + shape.rope_dim; }
@@ -509,7 +530,8 @@ at::Tensor latent_query_forward(const Latent& l, const at::Tensor& q, const at::
                         .c_row = s.heads * l.key_dim(),
                         .m = n,
                         .n = s.rank,
-                        .k = s.nope_dim});
+                        .k = s.nope_dim,
+                        .bfloat16 = l.bfloat16});
   }
   cpu::gemm(products);
   copy_tails(data(q), l.query_dim(), data(out), l.key_dim(), n * s.heads, s.rope_dim);
@@ -544,7 +566,8 @@ struct LatentQueryFn : Function<LatentQueryFn> {
                           .c_row = q_row,
                           .m = q.size(0),
                           .n = s.nope_dim,
-                          .k = s.rank});
+                          .k = s.rank,
+                        .bfloat16 = l.bfloat16});
       products.push_back({.a = data(q) + h * l.query_dim(),
                           .a_row = 1,
                           .a_col = q_row,
@@ -554,7 +577,8 @@ struct LatentQueryFn : Function<LatentQueryFn> {
                           .c_row = s.rank,
                           .m = s.nope_dim,
                           .n = s.rank,
-                          .k = q.size(0)});
+                          .k = q.size(0),
+                        .bfloat16 = l.bfloat16});
     }
     cpu::gemm(products);
     copy_tails(data(d), l.key_dim(), data(dq), l.query_dim(), q.size(0) * s.heads, s.rope_dim);
@@ -614,7 +638,8 @@ at::Tensor latent_value_forward(const Latent& l, const at::Tensor& context, cons
                         .c_row = s.heads * s.value_dim,
                         .m = n,
                         .n = s.value_dim,
-                        .k = s.rank});
+                        .k = s.rank,
+                        .bfloat16 = l.bfloat16});
   }
   cpu::gemm(products);
   return out;
@@ -647,7 +672,8 @@ struct LatentValueFn : Function<LatentValueFn> {
                           .c_row = x_row,
                           .m = n,
                           .n = s.rank,
-                          .k = s.value_dim});
+                          .k = s.value_dim,
+                        .bfloat16 = l.bfloat16});
       products.push_back({.a = dh,
                           .a_row = 1,
                           .a_col = d_row,
@@ -657,7 +683,8 @@ struct LatentValueFn : Function<LatentValueFn> {
                           .c_row = s.rank,
                           .m = s.value_dim,
                           .n = s.rank,
-                          .k = n});
+                          .k = n,
+                        .bfloat16 = l.bfloat16});
     }
     cpu::gemm(products);
     return {dx, dw, {}};
@@ -669,7 +696,7 @@ struct LatentValueFn : Function<LatentValueFn> {
 at::Tensor ops::latent_query(const LatentShape& s, const at::Tensor& q, const Weight& kv_b, const RopeTable& table,
                              const Rows& rows) {
   if (!native(q)) return reference::latent_query(s, q, kv_b.tensor(), table, rows);
-  const Latent latent{s, {table, rows}};
+  const Latent latent{s, {table, rows}, kv_b.bfloat16_products()};
   const at::Tensor x = q.contiguous();
   return wants_grad({&q, &kv_b.tensor()}) ? LatentQueryFn::apply(x, kv_b.tensor(), &latent)
                                           : latent_query_forward(latent, x, kv_b.tensor());
@@ -686,7 +713,7 @@ at::Tensor ops::latent_key(const LatentShape& s, const at::Tensor& kv, const at:
 
 at::Tensor ops::latent_value(const LatentShape& s, const at::Tensor& context, const Weight& kv_b) {
   if (!native(context)) return reference::latent_value(s, context, kv_b.tensor());
-  const Latent latent{s, {}};
+  const Latent latent{s, {}, kv_b.bfloat16_products()};
   const at::Tensor x = context.contiguous();
   return wants_grad({&context, &kv_b.tensor()}) ? LatentValueFn::apply(x, kv_b.tensor(), &latent)
                                                 : latent_value_forward(latent, x, kv_b.tensor());
@@ -898,15 +925,18 @@ struct ExpertsFn : Function<ExpertsFn> {
     at::Tensor out = combine(d, a.y, data(weights), x.size(0));
     ctx->save_for_backward({gate_w, up_w, down_w, weights, a.x, a.gate, a.up, a.act, a.y});
     hold(ctx, std::move(d));
+    ctx->saved_data["bfloat16"] = gate->bfloat16_products();
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Dispatch& d = held<Dispatch>(ctx);
+    const bool bfloat16 = ctx->saved_data["bfloat16"].toBool();
     const at::Tensor &gate_w = saved[0], &up_w = saved[1], &down_w = saved[2], &weights = saved[3];
     const ExpertActivations a{saved[4], saved[5], saved[6], saved[7], saved[8]};
     const at::Tensor dout = grads[0].contiguous();
     const int64_t c = dout.size(1), f = gate_w.size(1);
+    const Backward outwards{c, f, bfloat16}, inwards{f, c, bfloat16};
     at::Tensor dweights = at::empty_like(weights), dy = at::empty_like(a.y), dact = at::empty_like(a.act);
     for_pairs(d, [c, k = d.k, all_g = data(dout), all_y = data(a.y), all_w = data(weights), all_dy = data(dy),
                   all_dw = data(dweights)](int64_t i, int64_t pair) {
@@ -930,15 +960,15 @@ struct ExpertsFn : Function<ExpertsFn> {
       cpu::gemm(products);
     };
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
-      p.push_back(input_product(data(dy) + at * c, rows, data(down_w) + e * c * f, c, f, data(dact) + at * f));
-      p.push_back(weight_product(data(dy) + at * c, rows, data(a.act) + at * f, c, f, data(ddown_w) + e * c * f));
+      p.push_back(outwards.input(data(dy) + at * c, rows, data(down_w) + e * c * f, data(dact) + at * f));
+      p.push_back(outwards.weight(data(dy) + at * c, rows, data(a.act) + at * f, data(ddown_w) + e * c * f));
     });
     cpu::swiglu_backward(data(a.gate), data(a.up), data(dact), data(dgate), data(dup), dact.numel());
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
-      p.push_back(input_product(data(dgate) + at * f, rows, data(gate_w) + e * c * f, f, c, data(dx1) + at * c));
-      p.push_back(input_product(data(dup) + at * f, rows, data(up_w) + e * c * f, f, c, data(dx2) + at * c));
-      p.push_back(weight_product(data(dgate) + at * f, rows, data(a.x) + at * c, f, c, data(dgate_w) + e * c * f));
-      p.push_back(weight_product(data(dup) + at * f, rows, data(a.x) + at * c, f, c, data(dup_w) + e * c * f));
+      p.push_back(inwards.input(data(dgate) + at * f, rows, data(gate_w) + e * c * f, data(dx1) + at * c));
+      p.push_back(inwards.input(data(dup) + at * f, rows, data(up_w) + e * c * f, data(dx2) + at * c));
+      p.push_back(inwards.weight(data(dgate) + at * f, rows, data(a.x) + at * c, data(dgate_w) + e * c * f));
+      p.push_back(inwards.weight(data(dup) + at * f, rows, data(a.x) + at * c, data(dup_w) + e * c * f));
     });
     cpu::add(data(dx1), data(dx2), data(dx1), dx1.numel());
     return {combine(d, dx1, nullptr, dout.size(0)), dgate_w, dup_w, ddown_w, dweights, {}, {}, {}, {}};
@@ -1032,14 +1062,16 @@ struct GradientRows {
   const LogprobPlan& plan;
   const float* dy;
   const at::Tensor &hidden, &head, &dhidden, &dhead;
+  bool bfloat16;
   void operator()(int64_t row, float* z) const {
     cpu::logprob_backward_row(z, v, plan.stats[static_cast<size_t>(row)], plan.inv_temperature,
                               forbidden_of(forbidden, row), static_cast<int32_t>(targets[row]), dy[row]);
   }
   void finish(int64_t begin, int64_t end, const at::Tensor& dlogits) const {
-    const int64_t c = hidden.size(1);
-    cpu::Gemm products[] = {input_product(data(dlogits), end - begin, data(head), v, c, data(dhidden) + begin * c),
-                            weight_product(data(dlogits), end - begin, data(hidden) + begin * c, v, c, data(dhead))};
+    const Backward back{v, hidden.size(1), bfloat16};
+    cpu::Gemm products[] = {
+        back.input(data(dlogits), end - begin, data(head), data(dhidden) + begin * back.in),
+        back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, data(dhead))};
     products[1].accumulate = true;
     cpu::gemm(products);
   }
@@ -1078,7 +1110,7 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
     at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head_w);
     for_logits(hidden, head,
                GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy), hidden,
-                            head_w, dhidden, dhead});
+                            head_w, dhidden, dhead, head.bfloat16_products()});
     return {dhidden, dhead, {}, {}, {}, {}};
   }
 };

@@ -19,14 +19,23 @@
 
 namespace hone {
 
-/// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor has changed: of
-/// bfloat16 when every value is one, else of floats.
+/// How a policy's products are computed, forward and backward: float32, or both factors rounded to bfloat16 and sums
+/// kept in float32 (cpu::Gemm::bfloat16).
+struct Arithmetic {
+  bool bfloat16 = false;
+};
+
+/// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor or the arithmetic
+/// has changed: pairs of bfloat16 for bfloat16 products, else of bfloat16 when every value is one, else of floats.
 class Weight {
  public:
   Weight() = default;
-  explicit Weight(at::Tensor tensor) : tensor_(std::move(tensor)), packed_(std::make_shared<Packed>()) {}
+  /// Without an arithmetic: float32.
+  explicit Weight(at::Tensor tensor, std::shared_ptr<const Arithmetic> arithmetic = nullptr)
+      : tensor_(std::move(tensor)), arithmetic_(std::move(arithmetic)), packed_(std::make_shared<Packed>()) {}
   const at::Tensor& tensor() const { return tensor_; }
   bool defined() const { return tensor_.defined(); }
+  bool bfloat16_products() const { return arithmetic_ && arithmetic_->bfloat16; }
   /// Panels of slice `e` (see cpu::pack_weight).
   cpu::Panels packed(int64_t e = 0) const;
 
@@ -34,9 +43,11 @@ class Weight {
   struct Packed {
     AlignedFloats floats;
     AlignedVector<uint16_t> bfloat16;
+    AlignedVector<uint32_t> pairs;
     int64_t version = -1;
   };
   at::Tensor tensor_;
+  std::shared_ptr<const Arithmetic> arithmetic_;
   std::shared_ptr<Packed> packed_;
 };
 

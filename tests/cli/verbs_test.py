@@ -294,7 +294,7 @@ class Others(HoneTest):
     def test_version(self):
         seen = json.loads(self.ok("version", "--json"))
         self.assertIn(seen["cuda"], (True, False))
-        self.assertIn(seen["instruction_set"], ("avx512", "avx2", "generic"))
+        self.assertIn(seen["instruction_set"], ("avx512bf16", "avx512", "avx2", "generic"))
         self.assertIn("hone " + seen["version"], self.ok("version"))
         self.assertIn("torch " + seen["torch"], self.ok("version"))
 

@@ -3,7 +3,9 @@
 #include "models/float_formats.h"
 #include "models/kernels/cpu.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -95,6 +97,79 @@ TEST_P(KernelsTest, Bfloat16PanelsGiveTheBitsOfFloats) {
   }
 }
 
+float rounded(float x) {
+  return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.f, x) : float_of_bfloat16(bfloat16_of_float(x));
+}
+
+// Both factors rounded; of each pair the odd product, then the even one, in chains of 256: the slow way.
+float bfloat16_product(const float* a, int64_t a_col, const float* b, int64_t b_row, int64_t k) {
+  float sum = 0;
+  for (int64_t p0 = 0; p0 < k; p0 += 256) {
+    float chain = 0;
+    const auto add = [&](int64_t p) {
+      if (p < std::min(k, p0 + 256)) chain = std::fma(rounded(a[p * a_col]), rounded(b[p * b_row]), chain);
+    };
+    for (int64_t p = p0; p < std::min(k, p0 + 256); p += 2) add(p + 1), add(p);
+    sum = p0 ? sum + chain : chain;
+  }
+  return sum;
+}
+
+TEST_P(KernelsTest, Bfloat16ProductsAreThoseOfTheFormulaBitForBit) {
+  for (const auto& [m, n, k] :
+       {std::tuple{1, 1, 1}, {3, 33, 5}, {16, 31, 257}, {17, 64, 300}, {200, 70, 513}, {260, 40, 576}}) {
+    auto a = noise(m * k, 1), b = noise(n * k, 2);
+    a[0] = 1e-39f, b.back() = -1e-40f;
+    std::vector<uint32_t> pairs(static_cast<size_t>(packed_pairs_size(n, k)));
+    pack_weight_pairs(b.data(), n, k, pairs.data());
+    std::vector<float> expected(static_cast<size_t>(m * n)), c(expected.size());
+    for (int64_t i = 0; i < m * n; ++i) {
+      expected[static_cast<size_t>(i)] = bfloat16_product(a.data() + i / n * k, 1, b.data() + i % n * k, 1, k);
+    }
+    Gemm product{.a = a.data(),
+                 .a_row = k,
+                 .b_packed = {.pairs = pairs.data()},
+                 .c = c.data(),
+                 .c_row = n,
+                 .m = m,
+                 .n = n,
+                 .k = k};
+    gemm({&product, 1});
+    EXPECT_EQ(c, expected);
+    product.b_packed = {}, product.b = b.data(), product.b_row = 1, product.b_col = k, product.bfloat16 = true;
+    std::ranges::fill(c, 0.f);
+    gemm({&product, 1});
+    EXPECT_EQ(c, expected) << "laid out";
+    // a^T b: both with unit columns in the other direction, as gradients of weights have
+    std::vector<float> at(a.size()), bt(b.size());
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t i = 0; i < m; ++i) at[static_cast<size_t>(p * m + i)] = a[static_cast<size_t>(i * k + p)];
+      for (int64_t j = 0; j < n; ++j) bt[static_cast<size_t>(p * n + j)] = b[static_cast<size_t>(j * k + p)];
+    }
+    product.a = at.data(), product.a_row = 1, product.a_col = m, product.b = bt.data(), product.b_row = n,
+    product.b_col = 1;
+    std::ranges::fill(c, 0.f);
+    gemm({&product, 1});
+    EXPECT_EQ(c, expected) << "transposed";
+    product.bfloat16 = false;
+    gemm({&product, 1});
+    if (k > 1) EXPECT_NE(c, expected) << "products of floats must differ, or this test proves nothing";
+  }
+}
+
+TEST_P(KernelsTest, Bfloat16ProductsCarryWhatIsNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const float x : {infinity, -infinity, nan, 3.4e38f}) {
+    const float a[2] = {x, 1}, b[2] = {1, 1};
+    float c = 0;
+    const Gemm product{
+        .a = a, .a_row = 2, .b = b, .b_row = 1, .b_col = 2, .c = &c, .c_row = 1, .m = 1, .n = 1, .k = 2, .bfloat16 = true};
+    gemm({&product, 1});
+    if (std::isnan(x)) EXPECT_TRUE(std::isnan(c));
+    else EXPECT_EQ(c, std::copysign(infinity, x));
+  }
+}
+
 TEST_P(KernelsTest, AttentionStaysInsideItsBlocks) {
   for (const auto& [heads, kv_heads, dk, dv] :
        {std::tuple{4, 4, 12, 12}, {4, 2, 5, 7}, {6, 1, 20, 17}, {2, 2, 33, 1}}) {
@@ -179,7 +254,7 @@ TEST_P(KernelsTest, RowFunctionsAtOddWidths) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelsTest, ::testing::Values("avx512", "avx2", "generic"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, KernelsTest, ::testing::Values("avx512bf16", "avx512", "avx2", "generic"));
 
 }  // namespace
 }  // namespace hone::cpu

@@ -267,7 +267,7 @@ Tensors run_all() {
 TEST(Ops, InstructionSetsAndThreadsGiveTheSameBits) {
   const std::string best(cpu::instruction_set());
   const Tensors expected = run_all();
-  for (const char* isa : {"avx512", "avx2", "generic"}) {
+  for (const char* isa : {"avx512bf16", "avx512", "avx2", "generic"}) {
     if (!cpu::use_instruction_set(isa)) continue;
     for (const int threads : {1, 2, 3}) {
       set_kernel_threads(threads);

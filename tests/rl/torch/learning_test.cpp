@@ -423,7 +423,7 @@ TEST(Optimizer, StateSurvivesSavingAndLoading) {
 // Steps far below half a unit in the last place of a bfloat16 weight add up in its float32 master.
 TEST(Optimizer, Bfloat16WeightsFollowTheirMasters) {
   const auto narrow = Policy::random(small(Architecture::kLlama), 0.2, 3);
-  narrow->round_to_bfloat16();
+  narrow->to_bfloat16();
   const auto wide = narrow->clone(), before = narrow->clone();
   OptimConfig config{.learning_rate = 1e-5, .max_grad_norm = 0};
   Optimizer exact(wide->parameters(), config);

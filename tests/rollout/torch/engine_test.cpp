@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "models/kernels/reference.h"
 #include "models/kernels/thread_pool.h"
 #include "recipes/countdown/countdown.h"
 
@@ -151,8 +152,30 @@ void expect_trainer_agrees(const Policy& policy, const Tokenizer& tokenizer) {
 
 TEST_P(EngineTest, TrainerAgreesWithSamplerBitForBit) {
   expect_trainer_agrees(*policy_, tokenizer_);
-  policy_->round_to_bfloat16();
+  policy_->to_bfloat16();
   expect_trainer_agrees(*policy_, tokenizer_);
+}
+
+// The control: with one operation of the trainer taken from ATen, the last, the check above would fail.
+TEST_P(EngineTest, OneKernelOfAtenInTheTrainerWouldBeSeen) {
+  const auto all = prompts(6);
+  int64_t differing = 0, total = 0;
+  for (const Rollout& r : generate(*policy_, tokenizer_, all, options(3))) {
+    const auto& prompt = all[static_cast<size_t>(r.prompt_id)].token_ids;
+    std::vector<int64_t> tokens(prompt.begin(), prompt.end());
+    tokens.insert(tokens.end(), r.token_ids.begin(), r.token_ids.end());
+    const int64_t n = static_cast<int64_t>(tokens.size()) - 1, first = static_cast<int64_t>(prompt.size()) - 1;
+    const std::vector<int64_t> lengths{n};
+    const at::Tensor hidden = policy_->forward(at::tensor(tokens).narrow(0, 0, n), {.rows = pack_rows(lengths)});
+    const at::Tensor logprobs =
+        reference::token_logprobs(hidden, policy_->head().tensor(), at::tensor(tokens).narrow(0, 1, n), {}, 1).logprobs;
+    for (size_t t = 0; t < r.token_ids.size(); ++t, ++total) {
+      const float own = logprobs[first + static_cast<int64_t>(t)].item<float>();
+      EXPECT_NEAR(own, r.logprobs[t], 1e-4);
+      differing += own != r.logprobs[t];
+    }
+  }
+  EXPECT_GT(differing, total / 10);
 }
 
 TEST_P(EngineTest, RefusesWhatDoesNotFit) {

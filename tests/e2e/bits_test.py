@@ -1,0 +1,63 @@
+"""Twenty GRPO steps end with the same bytes whatever does the arithmetic: AVX-512, AVX2 or plain C++, one, two or four threads.
+Standard library only.   python3 tests/e2e/bits_test.py build/release/hone"""
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HONE = ""
+
+BASE = """
+name: bits
+seed: 3
+stages:
+  - {name: base, kind: base, task: countdown, model_config: %s, optimizer: muon, learning_rate: 4.0e-3, max_steps: 60}
+  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [format], prompts_per_step: 4,
+     num_generations: 4, max_completion_length: 60, learning_rate: 1.0e-3, max_steps: 20}
+"""
+MODELS = {
+    "mixture of experts": """{model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
+      qk_nope_head_dim: 8, qk_rope_head_dim: 8, v_head_dim: 12, first_k_dense_replace: 1, intermediate_size: 96, n_routed_experts: 8,
+      num_experts_per_tok: 2, n_shared_experts: 1, moe_intermediate_size: 32, max_position_embeddings: 320, tie_word_embeddings: true}""",
+    "dense": """{model_type: llama, hidden_size: 52, num_hidden_layers: 2, num_attention_heads: 4, head_dim: 14, num_key_value_heads: 2,
+      intermediate_size: 90, max_position_embeddings: 320, tie_word_embeddings: true}""",
+}
+
+
+def has(instruction_set):
+    return subprocess.run([HONE, "score", "--reward", "exact", "--instruction-set", instruction_set], input="", capture_output=True,
+                          text=True).returncode == 0
+
+
+class BitsTest(unittest.TestCase):
+    def run_of(self, root, name, *flags):
+        subprocess.run([HONE, "train", root / "recipe.yaml", "--run-dir", root / name, *flags], check=True, stdout=subprocess.DEVNULL)
+        with sqlite3.connect(root / name / "run.db") as db:
+            rollouts = db.execute("select token_ids, logprobs, reward from rollouts order by step, prompt_id, sample").fetchall()
+            gap = db.execute("select max(value) from steps where name = 'sampling/sampling_logp_difference/max'").fetchone()[0]
+            rewards = db.execute("select count(distinct reward) from rollouts").fetchone()[0]
+        self.assertEqual(gap, 0.0)
+        self.assertGreater(rewards, 1, "rewards that do not differ teach nothing, and equal bytes would prove nothing")
+        return [p.read_bytes() for p in sorted((root / name / "stages" / "rl" / "final").glob("*.safetensors"))], rollouts
+
+    def test_processors_and_threads(self):
+        sets = [s for s in ("avx512bf16", "avx512", "avx2", "generic") if has(s)]
+        print(f"instruction sets: {', '.join(sets)}")
+        for model, config in MODELS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                root = pathlib.Path(folder)
+                (root / "recipe.yaml").write_text(BASE % config)
+                expected = self.run_of(root, "expected", "--threads", "1", "--instruction-set", sets[0])
+                for threads, instruction_set in [(2, sets[0]), (4, sets[0])] + [(2, s) for s in sets[1:]]:
+                    got = self.run_of(root, f"{threads}-{instruction_set}", "--threads", str(threads), "--instruction-set", instruction_set)
+                    with self.subTest(model=model, threads=threads, instruction_set=instruction_set):
+                        self.assertEqual(got, expected)
+                other = self.run_of(root, "other", "--threads", "1", "--set", "rl.learning_rate=1.001e-3")
+                self.assertNotEqual(other[0], expected[0], "the control must differ")
+
+
+if __name__ == "__main__":
+    HONE = sys.argv.pop(1)
+    unittest.main(verbosity=2)
