@@ -60,8 +60,8 @@ std::vector<SamplingOptions> options_of(const std::vector<Prompt>& prompts, cons
 
 int generate(const GenerateArgs& args) {
   check(args);
-  const Model model = read_model(args.model);
-  if (args.dtype == "bfloat16") model.policy->round_to_bfloat16();
+  const Model model =
+      read_model(args.model, {.keep = Keep::kForSampling, .round_to_bfloat16 = args.dtype == "bfloat16"});
   const PromptEncoder encoder = prompt_encoder(model, today(), args.chat);
   const auto prompts =
       args.prompt ? text_prompt(*args.prompt, model, encoder) : read_prompts(args.data, model, encoder);

@@ -16,6 +16,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "models/float_formats.h"
 #include "models/kernels/reference.h"
 #include "models/kernels/thread_pool.h"
 
@@ -74,30 +75,50 @@ cpu::Gemm weight_product(const float* dy, int64_t rows, const float* x, int64_t 
 
 namespace {
 
-// The slices of a weight, one after the other.
+// The slices of a weight of w's shape, one after the other.
 template <class T>
-void pack_slices(const at::Tensor& w, int64_t size, AlignedVector<T>& packed) {
+void pack_slices(const at::Tensor& w, const float* values, int64_t size, AlignedVector<T>& packed) {
   const int64_t in = w.size(-1), out = w.size(-2), slices = w.numel() / (in * out);
   packed.resize(static_cast<size_t>(slices * size));
-  for (int64_t i = 0; i < slices; ++i) cpu::pack_weight(data(w) + i * out * in, out, in, packed.data() + i * size);
+  for (int64_t i = 0; i < slices; ++i) cpu::pack_weight(values + i * out * in, out, in, packed.data() + i * size);
 }
 
 }  // namespace
 
-cpu::Panels Weight::packed(int64_t e) const {
+void Weight::pack(const float* values) const {
   const int64_t size = cpu::packed_size(tensor_.size(-2), tensor_.size(-1));
-  if (packed_->version != static_cast<int64_t>(tensor_._version())) {
-    if (cpu::is_bfloat16(data(tensor_), tensor_.numel())) {
-      pack_slices(tensor_, size, packed_->bfloat16);
-      packed_->floats = {};
-    } else {
-      pack_slices(tensor_, size, packed_->floats);
-      packed_->bfloat16 = {};
-    }
-    packed_->version = static_cast<int64_t>(tensor_._version());
+  if (cpu::is_bfloat16(values, tensor_.numel())) {
+    pack_slices(tensor_, values, size, packed_->bfloat16);
+    packed_->floats = {};
+  } else {
+    pack_slices(tensor_, values, size, packed_->floats);
+    packed_->bfloat16 = {};
   }
+}
+
+cpu::Panels Weight::packed(int64_t e) const {
+  const auto version = static_cast<int64_t>(tensor_._version());
+  if (!is_packed_only() && packed_->version != version) {
+    pack(data(tensor_));
+    packed_->version = version;
+  }
+  const int64_t size = cpu::packed_size(tensor_.size(-2), tensor_.size(-1));
   if (!packed_->bfloat16.empty()) return {.bfloat16 = packed_->bfloat16.data() + e * size};
   return {.floats = packed_->floats.data() + e * size};
+}
+
+void Weight::copy_row(int64_t row, float* to) const {
+  const int64_t c = tensor_.size(1);
+  if (!is_packed_only()) {
+    std::memcpy(to, data(tensor_) + row * c, sizeof(float) * static_cast<size_t>(c));
+    return;
+  }
+  const int64_t first = row / cpu::kPanel * cpu::kPanel * c + row % cpu::kPanel;
+  const cpu::Panels panels = packed();
+  for (int64_t i = 0; i < c; ++i) {
+    const int64_t place = first + i * cpu::kPanel;
+    to[i] = panels.floats ? panels.floats[place] : float_of_bfloat16(panels.bfloat16[place]);
+  }
 }
 
 Rows pack_rows(std::span<const int64_t> lengths) {
@@ -136,24 +157,23 @@ cpu::Rope RopeTable::upto(int64_t positions) const {
 
 namespace {
 
-at::Tensor embedding_forward(const at::Tensor& table, const at::Tensor& ids) {
-  const int64_t c = table.size(1), n = ids.numel();
-  at::Tensor out = at::empty({n, c}, table.options());
-  const int64_t *id = ids.const_data_ptr<int64_t>(), v = table.size(0);
-  float* to = data(out);
-  const float* from = data(table);
+at::Tensor embedding_forward(const Weight& table, const at::Tensor& ids) {
+  const int64_t c = table.tensor().size(1), n = ids.numel();
+  at::Tensor out = at::empty({n, c}, at::kFloat);
+  const int64_t *id = ids.const_data_ptr<int64_t>(), v = table.tensor().size(0);
   for (int64_t i = 0; i < n; ++i) {
     TORCH_CHECK(id[i] >= 0 && id[i] < v, "token id ", id[i], " at row ", i, " is outside the vocabulary of ", v);
-    std::memcpy(to + i * c, from + id[i] * c, sizeof(float) * static_cast<size_t>(c));
+    table.copy_row(id[i], data(out) + i * c);
   }
   return out;
 }
 
 struct EmbeddingFn : Function<EmbeddingFn> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids,
+                            const Weight* weight) {
     ctx->save_for_backward({ids});
     hold(ctx, table.sizes().vec());
-    return embedding_forward(table, ids);
+    return embedding_forward(*weight, ids);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const at::Tensor ids = ctx->get_saved_variables()[0];
@@ -168,15 +188,16 @@ struct EmbeddingFn : Function<EmbeddingFn> {
       const float* d = from + i * c;
       for (int64_t j = 0; j < c; ++j) row[j] += d[j];
     }
-    return {dw, {}};
+    return {dw, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor ops::embedding(const at::Tensor& table, const at::Tensor& ids) {
-  if (!native(table)) return reference::embedding(table, ids);
-  return wants_grad({&table}) ? EmbeddingFn::apply(table, ids) : embedding_forward(table, ids);
+at::Tensor ops::embedding(const Weight& table, const at::Tensor& ids) {
+  if (!table.is_packed_only() && !native(table.tensor())) return reference::embedding(table.tensor(), ids);
+  return wants_grad({&table.tensor()}) ? EmbeddingFn::apply(table.tensor(), ids, &table)
+                                       : embedding_forward(table, ids);
 }
 
 // --- linear -----------------------------------------------------------------------------------------------------

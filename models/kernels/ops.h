@@ -20,15 +20,21 @@
 namespace hone {
 
 /// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor has changed: of
-/// bfloat16 when every value is one, else of floats.
+/// bfloat16 when every value is one, else of floats. A tensor on the meta device has a shape and no memory: then the
+/// packed copy that pack() made is all there is, enough for products and embedding() without gradients.
 class Weight {
  public:
   Weight() = default;
   explicit Weight(at::Tensor tensor) : tensor_(std::move(tensor)), packed_(std::make_shared<Packed>()) {}
   const at::Tensor& tensor() const { return tensor_; }
   bool defined() const { return tensor_.defined(); }
+  bool is_packed_only() const { return tensor_.is_meta(); }
   /// Panels of slice `e` (see cpu::pack_weight).
   cpu::Panels packed(int64_t e = 0) const;
+  /// Packs `values` (row-major, of the tensor's size). REQUIRES: is_packed_only().
+  void pack(const float* values) const;
+  /// Row `row` of a weight (out, in) to `to`, out of the tensor, else out of the panels.
+  void copy_row(int64_t row, float* to) const;
 
  private:
   struct Packed {
@@ -105,7 +111,7 @@ struct TokenLogprobs {
 namespace ops {
 
 /// (N) int64 ids -> (N, C).
-at::Tensor embedding(const at::Tensor& table, const at::Tensor& ids);
+at::Tensor embedding(const Weight& table, const at::Tensor& ids);
 /// x (N, in) -> (N, out); bias (out) may be undefined.
 at::Tensor linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias = {});
 at::Tensor add(const at::Tensor& a, const at::Tensor& b);
