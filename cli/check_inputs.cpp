@@ -63,7 +63,7 @@ class InputCheck {
     const fs::path path = path_of(value);
     auto found = sources_.find(path);
     if (found == sources_.end()) {
-      const Model model = read_model(path.string());
+      const Model model = read_model(path.string(), {.keep = Keep::kShapes});
       found =
           sources_.emplace(path, Source{model.tokenizer, end_tokens(model.policy->config())[0], prompt_encoder(model)})
               .first;

@@ -87,7 +87,7 @@ int eval(const EvalArgs& args) {
   const Task* task = args.task.empty() ? nullptr : &task_named(args.task);
   const auto rewards = make_rewards({args.reward});
   if (!args.save.empty()) check_save(args.save);
-  const Model model = read_model(args.model);
+  const Model model = read_model(args.model, {.keep = Keep::kForSampling});
   auto prompts = read_prompts(args.data, model, prompt_encoder(model));
   const EvalConfig config{.num_generations = args.k, .sampling = sampling_config(args, model, prompts)};
   if (args.limit > 0 && static_cast<int64_t>(prompts.size()) > args.limit)

@@ -60,8 +60,7 @@ std::vector<SamplingOptions> options_of(const std::vector<Prompt>& prompts, cons
 
 int generate(const GenerateArgs& args) {
   check(args);
-  const Model model = read_model(args.model);
-  if (args.dtype == "bfloat16") model.policy->to_bfloat16();
+  const Model model = read_model(args.model, {.keep = Keep::kForSampling, .bfloat16 = args.dtype == "bfloat16"});
   const PromptEncoder encoder = prompt_encoder(model, today(), args.chat);
   const auto prompts =
       args.prompt ? text_prompt(*args.prompt, model, encoder) : read_prompts(args.data, model, encoder);

@@ -92,8 +92,8 @@ fs::path model_folder(const std::string& path) {
       fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", path));
 }
 
-Model read_model(const std::string& path) {
-  return as_input([&] { return load_model(model_folder(path)); });
+Model read_model(const std::string& path, const LoadOptions& options) {
+  return as_input([&] { return load_model(model_folder(path), options); });
 }
 
 std::vector<Prompt> read_prompts(const std::string& file, const Model& model, const PromptEncoder& encoder) {

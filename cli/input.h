@@ -39,7 +39,7 @@ auto as_input(const Read& read) {
 
 /// The folder that holds config.json: `path`, or final/ in it when it is a stage of a run.
 std::filesystem::path model_folder(const std::string& path);
-Model read_model(const std::string& path);
+Model read_model(const std::string& path, const LoadOptions& options);
 
 /// Prompts of a data file, each of which the model can go on with by at least one token.
 std::vector<Prompt> read_prompts(const std::string& file, const Model& model, const PromptEncoder& encoder);

@@ -188,9 +188,20 @@ void print_model(const ordered_json& m) {
                            number("mha_cache_bytes_per_token"));
 }
 
+int inspect_model(const std::string& folder, bool as_json) {
+  const auto policy = as_input([&] { return Policy::load(model_folder(folder), {.keep = Keep::kShapes}); });
+  const ordered_json model = describe_model(folder, *policy);
+  if (as_json) std::cout << model.dump() << '\n';
+  else print_model(model);
+  return 0;
+}
+
 }  // namespace
 
 int inspect(const InspectArgs& args) {
+  if (args.path.empty() && args.model.empty())
+    throw std::invalid_argument("inspect: name a run directory, or a model folder (--model)");
+  if (!args.model.empty()) return inspect_model(args.model, args.json);
   const fs::path path(args.path);
   if (fs::exists(path / "run.db")) {
     const auto run = as_input([&] { return std::make_unique<RunReader>(path); });
@@ -204,11 +215,7 @@ int inspect(const InspectArgs& args) {
     throw std::invalid_argument(
         fmt::format("{}: neither a run (run.db) nor a model (config.json) is there", args.path));
   }
-  const auto policy = as_input([&] { return Policy::load(model_folder(args.path)); });
-  const ordered_json model = describe_model(args.path, *policy);
-  if (args.json) std::cout << model.dump() << '\n';
-  else print_model(model);
-  return 0;
+  return inspect_model(args.path, args.json);
 }
 
 }  // namespace hone

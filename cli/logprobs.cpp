@@ -64,8 +64,12 @@ std::vector<float> packed_logprobs(const Policy& policy, std::span<const TokenRo
   return token_logprobs(policy, make_batch(documents), {});
 }
 
-/// (N, V) of the policy's dtype.
-at::Tensor packed_logits(const Policy& policy, std::span<const TokenRow> rows) {
+struct PackedForward {
+  at::Tensor logits;                ///< (N, V) of the policy's dtype
+  std::vector<at::Tensor> experts;  ///< (layers)(N, k)
+};
+
+PackedForward packed_forward(const Policy& policy, std::span<const TokenRow> rows) {
   std::vector<int64_t> lengths, ids;
   for (const TokenRow& row : rows) {
     lengths.push_back(static_cast<int64_t>(row.size()));
@@ -74,33 +78,42 @@ at::Tensor packed_logits(const Policy& policy, std::span<const TokenRow> rows) {
   at::Tensor input = at::empty({static_cast<int64_t>(ids.size())}, at::kLong);
   std::copy(ids.begin(), ids.end(), input.mutable_data_ptr<int64_t>());
   const Rows positions = pack_rows(lengths);
-  return policy.logits(policy.forward(input, {.rows = positions})).contiguous();
+  RouterLoad router;
+  const at::Tensor hidden = policy.forward(input, {.rows = positions, .router = &router});
+  return {policy.logits(hidden).contiguous(), std::move(router.chosen)};
 }
 
-/// [[..],..] of tokens [first, first + count).
+/// [[..],..] of rows [first, first + count).
 template <class T>
-std::string logits_json(const at::Tensor& logits, size_t first, size_t count) {
-  const auto width = static_cast<size_t>(logits.size(1));
+std::string rows_json(const at::Tensor& values, size_t first, size_t count) {
+  const auto width = static_cast<size_t>(values.size(1));
   std::string text = "[";
   for (size_t t = first; t < first + count; ++t) {
     if (t > first) text += ',';
-    text += json_list(std::span(logits.const_data_ptr<T>() + t * width, width));
+    text += json_list(std::span(values.const_data_ptr<T>() + t * width, width));
   }
   text += ']';
   return text;
 }
 
+std::string experts_json(const std::vector<at::Tensor>& layers, size_t first, size_t count) {
+  std::string text = "[";
+  for (const at::Tensor& ids : layers) text += (text.size() > 1 ? "," : "") + rows_json<int64_t>(ids, first, count);
+  return text + "]";
+}
+
 void print_pack(const Policy& policy, std::span<const TokenRow> rows, const LogprobsArgs& args) {
   const std::vector<float> logprobs = packed_logprobs(policy, rows);
-  const at::Tensor logits = args.logits ? packed_logits(policy, rows) : at::Tensor();
+  const PackedForward forward = args.logits || args.experts ? packed_forward(policy, rows) : PackedForward();
   size_t token = 0, logprob = 0;
   for (const TokenRow& row : rows) {
     std::cout << "{\"logprobs\":" << json_list(std::span(logprobs).subspan(logprob, row.size() - 1));
     if (args.logits) {
       const size_t count = args.last ? 1 : row.size();
-      const auto json = logits.scalar_type() == at::kDouble ? logits_json<double> : logits_json<float>;
-      std::cout << ",\"logits\":" << json(logits, token + row.size() - count, count);
+      const auto json = forward.logits.scalar_type() == at::kDouble ? rows_json<double> : rows_json<float>;
+      std::cout << ",\"logits\":" << json(forward.logits, token + row.size() - count, count);
     }
+    if (args.experts) std::cout << ",\"experts\":" << experts_json(forward.experts, token, row.size());
     std::cout << "}\n";
     logprob += row.size() - 1;
     token += row.size();
@@ -111,9 +124,12 @@ void print_pack(const Policy& policy, std::span<const TokenRow> rows, const Logp
 }  // namespace
 
 int logprobs(const LogprobsArgs& args) {
-  const Model model = read_model(args.model);
+  const bool is_double = args.dtype == "float64";
+  const Model model = read_model(args.model, {.keep = is_double ? Keep::kAll : Keep::kForSampling});
+  if (args.experts && model.policy->config().n_routed_experts == 0)
+    throw std::invalid_argument("--experts: the model has no mixture-of-experts layer; leave it out");
   const auto rows = read_rows(args.data, model.policy->config());
-  if (args.dtype == "float64") model.policy->to(at::kDouble);
+  if (is_double) model.policy->to(at::kDouble);
   const at::NoGradGuard no_grad;
   for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
     end = end_of_pack(rows, begin);

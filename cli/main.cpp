@@ -43,8 +43,8 @@ void use(const ComputeArgs& compute) {
   set_kernel_threads(compute.threads > 0 ? compute.threads : cores);
   at::set_num_threads(1);
   if (!compute.instruction_set.empty() && !cpu::use_instruction_set(compute.instruction_set)) {
-    throw std::invalid_argument("--instruction-set " + compute.instruction_set + ": this processor lacks it; its best is " +
-                                std::string(cpu::instruction_set()));
+    throw std::invalid_argument("--instruction-set " + compute.instruction_set +
+                                ": this processor lacks it; its best is " + std::string(cpu::instruction_set()));
   }
 }
 
@@ -211,6 +211,7 @@ class CommandLine {
     verb.app->add_option("--data", a.data, "JSONL rows {\"token_ids\": [..]}; -: standard input")->required();
     auto* logits = verb.app->add_flag("--logits", a.logits, "add a row of logits for every token");
     verb.app->add_flag("--last", a.last, "with --logits: only the last token's")->needs(logits);
+    verb.app->add_flag("--experts", a.experts, "add each mixture-of-experts layer's list of every token's experts");
     verb.app
         ->add_option("--dtype", a.dtype, "float64: plain operations in double precision, slow, logits with 17 digits")
         ->check(CLI::IsMember({"float32", "float64"}))
@@ -271,8 +272,11 @@ class CommandLine {
   void add_inspect() {
     const auto verb = add("inspect", "look into a run or a model", inspect);
     auto& a = *verb.args;
-    verb.app->add_option("path", a.path, "run directory or model folder")->required();
-    verb.app->add_option("--sql", a.sql, "one SELECT over the run's prompts, rollouts, rewards and steps");
+    auto* path = verb.app->add_option("path", a.path, "run directory or model folder");
+    auto* sql = verb.app->add_option("--sql", a.sql, "one SELECT over the run's prompts, rollouts, rewards and steps");
+    verb.app->add_option("--model", a.model, "model folder: parameters, active ones, cache bytes a token")
+        ->excludes(path)
+        ->excludes(sql);
     verb.app->add_flag("--json", a.json, "print JSON (with --sql: a list of rows)");
     verb.example(
         "hone inspect runs/r1_zero_countdown --sql \"SELECT step, value FROM steps WHERE stage='rl' AND "

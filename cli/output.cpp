@@ -47,6 +47,10 @@ std::string json_list(std::span<const int32_t> values) {
   return list(values, [](auto out, int32_t value) { fmt::format_to(out, "{}", value); });
 }
 
+std::string json_list(std::span<const int64_t> values) {
+  return list(values, [](auto out, int64_t value) { fmt::format_to(out, "{}", value); });
+}
+
 std::string json_text(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

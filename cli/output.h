@@ -12,6 +12,7 @@ namespace hone {
 std::string json_list(std::span<const float> values);
 std::string json_list(std::span<const double> values);
 std::string json_list(std::span<const int32_t> values);
+std::string json_list(std::span<const int64_t> values);
 /// In quotes; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const std::string& text);
 

@@ -67,7 +67,7 @@ int generate(const GenerateArgs& args);
 
 struct LogprobsArgs {
   std::string model, data;  ///< data "-": standard input
-  bool logits = false, last = false;
+  bool logits = false, last = false, experts = false;
   std::string dtype = "float32";
   ComputeArgs compute;
 };
@@ -85,7 +85,8 @@ struct ChatTemplateArgs {
 int chat_template(const ChatTemplateArgs& args);
 
 struct InspectArgs {
-  std::string path;  ///< a run directory or a model folder
+  std::string path;   ///< a run directory or a model folder
+  std::string model;  ///< a model folder; path or this
   std::optional<std::string> sql;
   bool json = false;
 };

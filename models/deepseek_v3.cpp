@@ -19,7 +19,7 @@ class LatentAttention {
         rope_(make_rope_table(c, c.qk_rope_head_dim, c.rope_interleave)) {
     const int64_t query = shape_.heads * (shape_.nope_dim + shape_.rope_dim), hidden = c.hidden_size;
     auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
-      return p.weight(prefix + name, {out, in});
+      return p.add_weight(prefix + name, {out, in});
     };
     auto bias = [&](const std::string& name, int64_t out) {
       return c.attention_bias ? p.add(prefix + name, {out}, ParameterKind::kBias) : at::Tensor();
@@ -35,7 +35,9 @@ class LatentAttention {
     kv_a_ = matrix("kv_a_proj_with_mqa.weight", shape_.rank + shape_.rope_dim, hidden);
     kv_a_bias_ = bias("kv_a_proj_with_mqa.bias", shape_.rank + shape_.rope_dim);
     kv_a_norm_ = p.add(prefix + "kv_a_layernorm.weight", {shape_.rank}, ParameterKind::kNorm);
-    kv_b_ = matrix("kv_b_proj.weight", shape_.heads * (shape_.nope_dim + shape_.value_dim), shape_.rank);
+    kv_b_ = Weight(p.add(prefix + "kv_b_proj.weight",  // read as it is: see latent_query
+                         {shape_.heads * (shape_.nope_dim + shape_.value_dim), shape_.rank}, ParameterKind::kMatrix),
+                   p.arithmetic());
     o_ = matrix("o_proj.weight", hidden, shape_.heads * shape_.value_dim);
     o_bias_ = bias("o_proj.bias", hidden);
     scale_ = softmax_scale(c);

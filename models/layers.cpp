@@ -63,9 +63,9 @@ double yarn_attention_factor(const RopeScaling& s) {
 }  // namespace
 
 FeedForward::FeedForward(ParameterList& parameters, const std::string& prefix, int64_t hidden, int64_t width)
-    : gate(parameters.weight(prefix + "gate_proj.weight", {width, hidden})),
-      up(parameters.weight(prefix + "up_proj.weight", {width, hidden})),
-      down(parameters.weight(prefix + "down_proj.weight", {hidden, width})) {}
+    : gate(parameters.add_weight(prefix + "gate_proj.weight", {width, hidden})),
+      up(parameters.add_weight(prefix + "up_proj.weight", {width, hidden})),
+      down(parameters.add_weight(prefix + "down_proj.weight", {hidden, width})) {}
 
 double yarn_mscale(double factor, double m) { return factor <= 1 ? 1.0 : 0.1 * m * std::log(factor) + 1.0; }
 

@@ -17,7 +17,7 @@ struct Projection {
 };
 
 Projection projection(ParameterList& p, const std::string& name, int64_t out, int64_t in, bool bias) {
-  Projection made{p.weight(name + ".weight", {out, in}), {}};
+  Projection made{p.add_weight(name + ".weight", {out, in}), {}};
   if (bias) made.bias = p.add(name + ".bias", {out}, ParameterKind::kBias);
   return made;
 }

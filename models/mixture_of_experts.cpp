@@ -13,11 +13,12 @@ MixtureOfExperts::MixtureOfExperts(const ModelConfig& c, const std::string& pref
             c.topk_group,       c.norm_topk_prob,      c.routed_scaling_factor},
       softmax_(c.scoring_func == "softmax") {
   const int64_t hidden = c.hidden_size, width = c.moe_intermediate_size, e = c.n_routed_experts;
+  // float32 whatever the arithmetic, as DeepSeek-V3's: rounding would send rows to other experts
   router_ = Weight(p.add(prefix + "gate.weight", {e, hidden}, ParameterKind::kMatrix));
   if (!softmax_) bias_ = p.add(prefix + "gate.e_score_correction_bias", {e}, ParameterKind::kRouterBias);
-  gate_ = p.weight_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden});
-  up_ = p.weight_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden});
-  down_ = p.weight_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width});
+  gate_ = p.add_stack(prefix + "experts.{e}.gate_proj.weight", e, {width, hidden});
+  up_ = p.add_stack(prefix + "experts.{e}.up_proj.weight", e, {width, hidden});
+  down_ = p.add_stack(prefix + "experts.{e}.down_proj.weight", e, {hidden, width});
   if (c.n_shared_experts > 0) shared_.emplace(p, prefix + "shared_experts.", hidden, width * c.n_shared_experts);
 }
 
@@ -38,6 +39,7 @@ void MixtureOfExperts::report(const at::Tensor& scores, const at::Tensor& ids, c
   std::vector<int64_t> counts(static_cast<size_t>(rule_.experts), 0);
   for (int64_t i = 0; i < ids.numel(); ++i) ++counts[static_cast<size_t>(ids.const_data_ptr<int64_t>()[i])];
   context.router->counts.push_back(std::move(counts));
+  context.router->chosen.push_back(ids);
   if (context.balance_loss) context.router->balance_losses.push_back(balance_loss(scores, context.rows));
 }
 

@@ -14,7 +14,7 @@ MultiTokenPredictor::MultiTokenPredictor(const ModelConfig& c, ParameterList& p)
   const std::string prefix = predictor_prefix(c);
   embedding_norm_ = p.add(prefix + "enorm.weight", {c.hidden_size}, ParameterKind::kNorm);
   hidden_norm_ = p.add(prefix + "hnorm.weight", {c.hidden_size}, ParameterKind::kNorm);
-  join_ = p.weight(prefix + "eh_proj.weight", {c.hidden_size, 2 * c.hidden_size});
+  join_ = p.add_weight(prefix + "eh_proj.weight", {c.hidden_size, 2 * c.hidden_size});
   block_ = make_deepseek_v3_block(c, c.num_hidden_layers, p);
   norm_ = p.add(prefix + "shared_head.norm.weight", {c.hidden_size}, ParameterKind::kNorm);
 }

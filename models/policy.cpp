@@ -43,35 +43,53 @@ std::string slice_name(std::string pattern, int64_t e) {
   return pattern.replace(pattern.find("{e}"), 3, std::to_string(e));
 }
 
+at::TensorOptions floats_on(bool meta) { return at::device(meta ? at::kMeta : at::kCPU).dtype(at::kFloat); }
+
+using SliceBody = std::function<void(const std::string&, const at::Tensor&)>;
+
+// body(checkpoint name, slice) of a tensor of the parameter's shape.
+void for_each_slice(const Parameter& p, const at::Tensor& tensor, const SliceBody& body) {
+  if (p.names.size() == 1 && tensor.dim() < 3) return body(p.names[0], tensor);
+  for (size_t e = 0; e < p.names.size(); ++e) body(p.names[e], tensor[static_cast<int64_t>(e)]);
+}
+
+void round_values(const at::Tensor& t) {
+  auto* w = t.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < t.numel(); ++i) {
+    const bool subnormal = std::abs(w[i]) < std::numeric_limits<float>::min();
+    w[i] = subnormal ? std::copysign(0.f, w[i]) : float_of_bfloat16(bfloat16_of_float(w[i]));
+  }
+}
+
 }  // namespace
 
 // --- parameters -------------------------------------------------------------------------------------------------
 
 at::Tensor ParameterList::add(std::string name, std::vector<int64_t> shape, ParameterKind kind) {
-  parameters_.push_back({{std::move(name)}, at::empty(shape, at::kFloat), kind});
+  parameters_.push_back({{std::move(name)}, at::empty(shape, floats_on(keep_ == Keep::kShapes)), kind});
   return parameters_.back().tensor;
 }
 
-Weight ParameterList::weight(std::string name, std::vector<int64_t> shape) {
-  return Weight(add(std::move(name), std::move(shape), ParameterKind::kMatrix), arithmetic_);
+Weight ParameterList::add_weight(std::string name, std::vector<int64_t> shape, ParameterKind kind) {
+  return add_weight(std::vector{std::move(name)}, shape, kind);
 }
 
-Weight ParameterList::weight_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape) {
+Weight ParameterList::add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape) {
   std::vector<std::string> names;
   for (int64_t e = 0; e < slices; ++e) names.push_back(slice_name(name, e));
   shape.insert(shape.begin(), slices);
-  parameters_.push_back({std::move(names), at::empty(shape, at::kFloat), ParameterKind::kMatrix});
-  return Weight(parameters_.back().tensor, arithmetic_);
+  return add_weight(std::move(names), shape, ParameterKind::kMatrix);
+}
+
+Weight ParameterList::add_weight(std::vector<std::string> names, const std::vector<int64_t>& shape,
+                                 ParameterKind kind) {
+  const Weight weight(at::empty(shape, floats_on(keep_ != Keep::kAll)), arithmetic_);
+  parameters_.push_back({std::move(names), weight.tensor(), kind, weight});
+  return weight;
 }
 
 void ParameterList::for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
-  for (const Parameter& p : parameters_) {
-    if (p.names.size() == 1 && p.tensor.dim() < 3) {
-      body(p.names[0], p.tensor.detach());
-    } else {
-      for (size_t e = 0; e < p.names.size(); ++e) body(p.names[e], p.tensor.detach()[static_cast<int64_t>(e)]);
-    }
-  }
+  for (const Parameter& p : parameters_) for_each_slice(p, p.tensor.detach(), body);
 }
 
 // --- cache ------------------------------------------------------------------------------------------------------
@@ -122,15 +140,14 @@ int64_t KvCache::bytes() const {
 
 // --- policy -----------------------------------------------------------------------------------------------------
 
-Policy::Policy(const ModelConfig& config) : config_(config) {
-  embed_ =
-      parameters_.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, ParameterKind::kEmbedding);
+Policy::Policy(const ModelConfig& config, Keep keep) : config_(config), parameters_(keep) {
+  const auto table = [&](const char* name) {
+    return parameters_.add_weight(name, {config.vocab_size, config.hidden_size}, ParameterKind::kEmbedding);
+  };
+  embed_ = table("model.embed_tokens.weight");
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) blocks_.push_back(make_block(config, i, parameters_));
   norm_ = parameters_.add("model.norm.weight", {config.hidden_size}, ParameterKind::kNorm);
-  head_ = Weight(config.tie_word_embeddings ? embed_
-                                            : parameters_.add("lm_head.weight", {config.vocab_size, config.hidden_size},
-                                                              ParameterKind::kEmbedding),
-                 parameters_.arithmetic());
+  head_ = config.tie_word_embeddings ? embed_ : table("lm_head.weight");
   config_.num_nextn_predict_layers = std::min<int64_t>(config.num_nextn_predict_layers, 1);
   if (config_.num_nextn_predict_layers > 0) predictor_ = std::make_unique<MultiTokenPredictor>(config_, parameters_);
 }
@@ -149,20 +166,30 @@ std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, ui
   return policy;
 }
 
-std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir) {
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir, const LoadOptions& options) {
   const ModelConfig announced = load_model_config(model_dir);
   const ModelWeights weights = ModelWeights::open(model_dir);
   ModelConfig config = announced;
   // transformers keeps the number in config.json when it drops the tensors
   if (!weights.find(predictor_prefix(config) + "eh_proj.weight")) config.num_nextn_predict_layers = 0;
-  std::unique_ptr<Policy> policy(new Policy(config));
+  std::unique_ptr<Policy> policy(new Policy(config, options.keep));
   std::set<std::string> used;
   policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
-    const StoredWeight& stored = weights.require(name, t.sizes());
-    ModelWeights::read(stored, {t.mutable_data_ptr<float>(), static_cast<size_t>(t.numel())});
+    weights.require(name, t.sizes());
     used.insert(name);
   });
   weights.refuse_others(used, announced);
+  if (options.keep == Keep::kShapes) return policy;
+  policy->parameters_.arithmetic()->bfloat16 = options.bfloat16;
+  for (const Parameter& p : policy->parameters_.all()) {
+    const bool is_packed_only = p.weight.defined() && p.weight.is_packed_only();
+    const at::Tensor values = is_packed_only ? at::empty(p.tensor.sizes(), at::kFloat) : p.tensor;
+    for_each_slice(p, values, [&](const std::string& name, const at::Tensor& t) {
+      ModelWeights::read(*weights.find(name), {t.mutable_data_ptr<float>(), static_cast<size_t>(t.numel())});
+    });
+    if (options.bfloat16 && p.trainable()) round_values(values);
+    if (is_packed_only) p.weight.pack(values.const_data_ptr<float>());
+  }
   return policy;
 }
 
@@ -194,9 +221,8 @@ void Policy::save(const std::filesystem::path& model_dir) const {
   StoredTensors tensors;
   parameters_.for_each([&](const std::string& name, const at::Tensor& t) { tensors.add(name, t, narrow); });
   if (predictor_) {  // as released: with copies of what it shares
-    for (const auto& [name, shared] :
-         {std::pair{"embed_tokens.weight", embed_}, {"shared_head.head.weight", head_.tensor()}}) {
-      tensors.add(predictor_prefix(config_) + name, shared, narrow);
+    for (const auto& [name, shared] : {std::pair{"embed_tokens.weight", embed_}, {"shared_head.head.weight", head_}}) {
+      tensors.add(predictor_prefix(config_) + name, shared.tensor(), narrow);
     }
   }
   write_safetensors(model_dir / "model.safetensors", tensors.infos);
@@ -210,8 +236,7 @@ void Policy::to_bfloat16() {
   parameters_.arithmetic()->bfloat16 = true;
   for (const Parameter& p : parameters_.all()) {
     if (!p.trainable()) continue;
-    auto* w = p.tensor.mutable_data_ptr<float>();
-    for (int64_t i = 0; i < p.tensor.numel(); ++i) w[i] = float_of_bfloat16(bfloat16_of_float(w[i]));
+    round_values(p.tensor);
     p.tensor.unsafeGetTensorImpl()->bump_version();
   }
 }

@@ -24,31 +24,46 @@ struct Parameter {
   std::vector<std::string> names;
   at::Tensor tensor;
   ParameterKind kind;
+  Weight weight = {};  ///< the same, where only products and embeddings read it; else undefined
   bool trainable() const { return kind != ParameterKind::kRouterBias; }
+};
+
+/// What a policy keeps of its weights.
+enum class Keep {
+  kAll,          ///< tensors, and the packed copies that products read
+  kForSampling,  ///< where products alone read a weight, only its packed copy: half the memory. Training, saving and
+                 ///< copying throw c10::Error
+  kShapes,       ///< no values at all: for counting
 };
 
 /// The tensors of a policy in checkpoint order, made empty by its blocks and filled by a loader or an initialiser.
 class ParameterList {
  public:
+  explicit ParameterList(Keep keep = Keep::kAll) : keep_(keep) {}
   /// A new float32 tensor.
   at::Tensor add(std::string name, std::vector<int64_t> shape, ParameterKind kind);
-  /// A matrix that products read; they follow arithmetic().
-  Weight weight(std::string name, std::vector<int64_t> shape);
+  /// One that nothing but products and embedding() reads.
+  Weight add_weight(std::string name, std::vector<int64_t> shape, ParameterKind kind = ParameterKind::kMatrix);
   /// E slices of `shape`, named name.replace("{e}", e).
-  Weight weight_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
-  const std::shared_ptr<Arithmetic>& arithmetic() const { return arithmetic_; }
+  Weight add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
   const std::vector<Parameter>& all() const { return parameters_; }
+  /// Of the products that read these weights.
+  const std::shared_ptr<Arithmetic>& arithmetic() const { return arithmetic_; }
 
   /// body(checkpoint name, tensor or slice) for every tensor of a checkpoint.
   void for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const;
 
  private:
-  std::vector<Parameter> parameters_;
+  Weight add_weight(std::vector<std::string> names, const std::vector<int64_t>& shape, ParameterKind kind);
+
+  Keep keep_;
   std::shared_ptr<Arithmetic> arithmetic_ = std::make_shared<Arithmetic>();
+  std::vector<Parameter> parameters_;
 };
 
 /// What a forward pass tells about its routers: one entry a mixture-of-experts layer.
 struct RouterLoad {
+  std::vector<at::Tensor> chosen;            ///< (layers)(N, k) int64: each row's experts, ascending
   std::vector<std::vector<int64_t>> counts;  ///< (layers)(E) rows sent to each expert
   std::vector<at::Tensor> balance_losses;    ///< (layers) sequence-wise loss / alpha, when asked for
 };
@@ -89,13 +104,18 @@ class KvCache {
 
 class MultiTokenPredictor;
 
+struct LoadOptions {
+  Keep keep = Keep::kAll;
+  bool bfloat16 = false;  ///< as Policy::to_bfloat16()
+};
+
 class Policy {
  public:
   ~Policy();
   /// Random weights: normal(0, std) on matrices and embeddings, 1 on norms, 0 on biases; a function of the seed.
   static std::unique_ptr<Policy> random(const ModelConfig& config, double std, uint64_t seed);
   /// Reads config.json and safetensors. A missing, extra or mis-shaped tensor is refused by name (std::runtime_error).
-  static std::unique_ptr<Policy> load(const std::filesystem::path& model_dir);
+  static std::unique_ptr<Policy> load(const std::filesystem::path& model_dir, const LoadOptions& options = {});
   /// Writes config.json and model.safetensors into an existing folder: as bfloat16 when every trained weight is one.
   void save(const std::filesystem::path& model_dir) const;
   /// The same weights in new tensors, with the same arithmetic.
@@ -118,8 +138,8 @@ class Policy {
   /// logits() at once until a weight changes.
   void prepare(int64_t positions) const;
   void to(at::ScalarType dtype);
-  /// Rounds every trained weight to the nearest bfloat16 and from then on computes products of bfloat16 (but a router's);
-  /// sums, activations between products, attention and the cache stay float32.
+  /// Rounds every trained weight to the nearest bfloat16 and from then on computes products of bfloat16 (but a
+  /// router's); sums, activations between products, attention and the cache stay float32.
   void to_bfloat16();
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).
@@ -135,11 +155,11 @@ class Policy {
   at::Tensor predict(const at::Tensor& hidden, const at::Tensor& next_ids, const ForwardContext& context) const;
 
  private:
-  explicit Policy(const ModelConfig& config);
+  explicit Policy(const ModelConfig& config, Keep keep = Keep::kAll);
 
   ModelConfig config_;
   ParameterList parameters_;
-  at::Tensor embed_;
+  Weight embed_;
   at::Tensor norm_;
   Weight head_;
   std::vector<std::unique_ptr<Block>> blocks_;

@@ -137,6 +137,7 @@ const StoredWeight& ModelWeights::require(const std::string& name, std::span<con
            fmt::format("it has shape [{}], config.json asks for [{}]; check that config and weights belong together",
                        fmt::join(weight->info->shape, ", "), fmt::join(shape, ", ")));
   }
+  check_dtype(*weight);
   return *weight;
 }
 
@@ -151,7 +152,6 @@ void ModelWeights::refuse_others(const std::set<std::string>& used, const ModelC
 
 void ModelWeights::read(const StoredWeight& weight, std::span<float> out) {
   const TensorInfo& info = *weight.info;
-  check_dtype(weight);
   if (out.size() != element_count(info.shape)) {
     throw std::invalid_argument(fmt::format("tensor {} has {} elements, there is room for {}", info.name,
                                             element_count(info.shape), out.size()));

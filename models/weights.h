@@ -38,16 +38,16 @@ class ModelWeights {
   const std::map<std::string, StoredWeight, std::less<>>& all() const { return weights_; }
   const StoredWeight* find(std::string_view name) const;
 
-  /// The tensor of that name. Throws std::runtime_error when it is missing or of another shape than config.json asks
-  /// for.
+  /// The tensor of that name. Throws std::runtime_error when it is missing, of another shape than config.json asks for,
+  /// or of a dtype that is no float.
   const StoredWeight& require(const std::string& name, std::span<const int64_t> shape) const;
   /// Throws std::runtime_error for the first tensor that is not `used` and that a model of this config does not have
   /// either. Left alone are the layers that predict further tokens, where the config announces any, a copy of tied
   /// embeddings, and the rotary frequencies that old files carry.
   void refuse_others(const std::set<std::string>& used, const ModelConfig& config) const;
 
-  /// Fills `out`, row-major, and gives the mapped pages back. Throws std::runtime_error for a dtype that is
-  /// no float, std::invalid_argument when out.size() is not the number of elements.
+  /// Fills `out`, row-major, with a tensor that require() returned, and gives the mapped pages back. Throws
+  /// std::invalid_argument when out.size() is not the number of elements.
   static void read(const StoredWeight& weight, std::span<float> out);
 
  private:

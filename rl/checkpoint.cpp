@@ -24,14 +24,14 @@ std::optional<std::string> token_of(const Tokenizer& tokenizer, std::optional<in
 
 }  // namespace
 
-Model load_model(const fs::path& folder) {
+Model load_model(const fs::path& folder, const LoadOptions& options) {
   const fs::path dir =
       !fs::exists(folder / "config.json") && fs::exists(folder / "final" / "config.json") ? folder / "final" : folder;
   if (!fs::exists(dir / "config.json")) {
     throw std::runtime_error(
         fmt::format("{}: no config.json there; name a Hugging Face model folder or a stage of a run", folder.string()));
   }
-  Model model{Policy::load(dir), Tokenizer::from_file(dir / "tokenizer.json"), nullptr, {}};
+  Model model{Policy::load(dir, options), Tokenizer::from_file(dir / "tokenizer.json"), nullptr, {}};
   if (ChatTemplate::is_in(dir)) model.chat = std::make_shared<ChatTemplate>(ChatTemplate::from_folder(dir));
   for (const char* name : kSideFiles) {
     if (fs::exists(dir / name)) model.side_files[name] = read_file(dir / name);

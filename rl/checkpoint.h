@@ -24,7 +24,7 @@ struct Model {
 };
 
 /// Reads a Hugging Face folder, or one that has it in final/. Throws std::runtime_error naming what is missing.
-Model load_model(const std::filesystem::path& folder);
+Model load_model(const std::filesystem::path& folder, const LoadOptions& options = {});
 /// The side files of a model made here: tokenizer_config.json, generation_config.json.
 std::map<std::string, std::string> make_side_files(const ModelConfig& config, const Tokenizer& tokenizer);
 /// Writes config.json, model.safetensors, tokenizer.json and the side files into an existing folder.

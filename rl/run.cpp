@@ -144,7 +144,7 @@ class Run {
   }
 
   Metrics run_kind(const EvalConfig& config, const StageContext& stage) {
-    const Model model = load_model(path_of(config.model));
+    const Model model = load_model(path_of(config.model), {.keep = Keep::kForSampling});
     auto prompts = load_prompts(path_of(config.data), model);
     if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit)
       prompts.resize(static_cast<size_t>(config.limit));

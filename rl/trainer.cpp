@@ -28,7 +28,14 @@ class Trainer {
         prompts_(prompts),
         rewards_(rewards),
         loss_(loss_spec(config)),
-        training_(stage, std::move(start), config.optim, /*with_reference=*/config.beta > 0) {}
+        training_(stage, std::move(start), config.optim, /*with_reference=*/config.beta > 0) {
+    if (config.sampling.min_new_tokens > 1 && end_tokens(training_.policy().config()).size() > 1) {
+      throw std::invalid_argument(fmt::format(
+          "stage '{}': min_completion_length {} works in an rl stage with one end token only, and this model "
+          "has several (eos_token_id); set it to 0",
+          stage.name, config.sampling.min_new_tokens));
+    }
+  }
 
   // The loop: each line makes one value from those before it.
   Metrics run() {

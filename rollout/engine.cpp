@@ -267,11 +267,13 @@ class Generation {
     const auto position = static_cast<uint32_t>(r.token_ids.size());
     const double u = random(a, options_.key.seed).uniform(position);
     const SamplingOptions& s = options_.sampling;
-    const int32_t forbidden = static_cast<int64_t>(position) + 1 < s.min_new_tokens ? ends_[0] : -1;
+    const bool may_not_end = static_cast<int64_t>(position) + 1 < s.min_new_tokens;
+    const int32_t forbidden = may_not_end ? ends_[0] : -1;
     const int64_t vocabulary = policy_.config().vocab_size;
-    std::vector<float> penalised;
+    std::vector<float> penalised, unending;
     const auto& prompt_ids = prompts_[static_cast<size_t>(a.rollout / options_.samples)].token_ids;
     logits = with_repetition_penalty(logits, vocabulary, s.repetition_penalty, prompt_ids, r.token_ids, penalised);
+    if (may_not_end && ends_.size() > 1) logits = without_further_ends(logits, vocabulary, unending);
     const TokenDistribution target(logits, vocabulary, s, forbidden, scratch);
     const int32_t token = draft ? verify_draft(target, drafts_[static_cast<size_t>(a.place)].probabilities, *draft,
                                                random(a, derive_seed(options_.key.seed, "accept")).uniform(position), u)
@@ -279,6 +281,14 @@ class Generation {
     r.token_ids.push_back(token);
     r.logprobs.push_back(target.logprob(token));
     return ends(a, r);
+  }
+
+  // A row in which the end tokens behind the first have probability 0.
+  const float* without_further_ends(const float* logits, int64_t vocabulary, std::vector<float>& scratch) const {
+    constexpr float kNever = -1e30f;
+    scratch.assign(logits, logits + vocabulary);
+    for (size_t i = 1; i < ends_.size(); ++i) scratch[static_cast<size_t>(ends_[i])] = kNever;
+    return scratch.data();
   }
 
   CounterRandom random(const Active& a, uint64_t seed) const {
@@ -407,10 +417,6 @@ void check(const Policy& policy, std::span<const Prompt> prompts, const Generate
                         p.id, id, policy.config().vocab_size));
       }
     }
-  }
-  if (sampling.min_new_tokens > 1 && end_tokens(policy.config()).size() > 1) {
-    throw std::invalid_argument(
-        "a minimum completion length works with one end token only, and this model has several");
   }
 }
 

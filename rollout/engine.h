@@ -62,8 +62,7 @@ struct GenerateOptions {
 std::vector<int32_t> end_tokens(const ModelConfig& config);
 
 /// P * G rollouts, prompt by prompt. Throws std::invalid_argument for an empty prompt, a prompt that leaves no room in
-/// max_position_embeddings, min_new_tokens with several end tokens, or
-/// `speculate` without a predictor.
+/// max_position_embeddings, or `speculate` without a predictor.
 std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts,
                               const GenerateOptions& options);
 

@@ -47,8 +47,8 @@ struct Gemm {
   int64_t c_row = 0;
   int64_t m = 0, n = 0, k = 0;
   bool accumulate = false;
-  /// Rounds a and b to the nearest bfloat16 first (subnormals to 0) and adds the products of each pair p = 2i, 2i + 1 in
-  /// the order of VDPBF16PS: the odd one, then the even one. Implied by panels of pairs.
+  /// Rounds a and b to the nearest bfloat16 first (subnormals to 0) and adds the products of each pair p = 2i, 2i + 1
+  /// in the order of VDPBF16PS: the odd one, then the even one. Implied by panels of pairs.
   bool bfloat16 = false;
 };
 void gemm(std::span<const Gemm> products);

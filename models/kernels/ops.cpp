@@ -16,6 +16,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "models/float_formats.h"
 #include "models/kernels/reference.h"
 #include "models/kernels/thread_pool.h"
 
@@ -68,12 +69,29 @@ struct Backward {
 
   // dx = dy w
   cpu::Gemm input(const float* dy, int64_t rows, const float* w, float* dx) const {
-    return {.a = dy, .a_row = out, .b = w, .b_row = in, .c = dx, .c_row = in, .m = rows, .n = in, .k = out,
+    return {.a = dy,
+            .a_row = out,
+            .b = w,
+            .b_row = in,
+            .c = dx,
+            .c_row = in,
+            .m = rows,
+            .n = in,
+            .k = out,
             .bfloat16 = bfloat16};
   }
   // dw = dy^T x
   cpu::Gemm weight(const float* dy, int64_t rows, const float* x, float* dw) const {
-    return {.a = dy, .a_row = 1, .a_col = out, .b = x, .b_row = in, .c = dw, .c_row = in, .m = out, .n = in, .k = rows,
+    return {.a = dy,
+            .a_row = 1,
+            .a_col = out,
+            .b = x,
+            .b_row = in,
+            .c = dw,
+            .c_row = in,
+            .m = out,
+            .n = in,
+            .k = rows,
             .bfloat16 = bfloat16};
   }
 };
@@ -82,40 +100,70 @@ struct Backward {
 
 namespace {
 
-// The slices of a weight, one after the other, by `pack(floats (out, in), place)`.
+// The slices of a weight of w's shape, one after the other, each by `pack(floats (out, in), out, in, place)`.
 template <class T, class Pack>
-void pack_slices(const at::Tensor& w, int64_t size, AlignedVector<T>& packed, const Pack& pack) {
-  const int64_t slice = w.size(-1) * w.size(-2), slices = w.numel() / slice;
+void pack_slices(const at::Tensor& w, const float* values, int64_t size, AlignedVector<T>& packed, const Pack& pack) {
+  const int64_t in = w.size(-1), out = w.size(-2), slices = w.numel() / (in * out);
   packed.resize(static_cast<size_t>(slices * size));
-  for (int64_t i = 0; i < slices; ++i) pack(data(w) + i * slice, packed.data() + i * size);
+  for (int64_t i = 0; i < slices; ++i) pack(values + i * out * in, out, in, packed.data() + i * size);
 }
+
+constexpr auto pack_weight = [](const float* w, int64_t out, int64_t in, auto* place) {
+  cpu::pack_weight(w, out, in, place);
+};
 
 }  // namespace
 
-cpu::Panels Weight::packed(int64_t e) const {
+int64_t Weight::packed_size() const {
   const int64_t out = tensor_.size(-2), in = tensor_.size(-1);
-  const int64_t size = bfloat16_products() ? cpu::packed_pairs_size(out, in) : cpu::packed_size(out, in);
-  // tensors count their changes; the lowest bit tells the arithmetic
-  const int64_t version = 2 * static_cast<int64_t>(tensor_._version()) + bfloat16_products();
-  if (packed_->version != version) {
-    const auto pack = [&](const float* w, auto* place) { cpu::pack_weight(w, out, in, place); };
-    const bool narrow = !bfloat16_products() && cpu::is_bfloat16(data(tensor_), tensor_.numel());
-    if (!narrow) packed_->bfloat16 = {};
-    if (narrow || bfloat16_products()) packed_->floats = {};
-    if (!bfloat16_products()) packed_->pairs = {};
-    if (bfloat16_products()) {
-      pack_slices(tensor_, size, packed_->pairs,
-                  [&](const float* w, uint32_t* place) { cpu::pack_weight_pairs(w, out, in, place); });
-    } else if (narrow) {
-      pack_slices(tensor_, size, packed_->bfloat16, pack);
-    } else {
-      pack_slices(tensor_, size, packed_->floats, pack);
-    }
+  return bfloat16_products() ? cpu::packed_pairs_size(out, in) : cpu::packed_size(out, in);
+}
+
+void Weight::pack(const float* values) const {
+  Packed made;
+  if (bfloat16_products()) {
+    made.pairs = std::move(packed_->pairs);
+    pack_slices(tensor_, values, packed_size(), made.pairs, cpu::pack_weight_pairs);
+  } else if (cpu::is_bfloat16(values, tensor_.numel())) {
+    made.bfloat16 = std::move(packed_->bfloat16);
+    pack_slices(tensor_, values, packed_size(), made.bfloat16, pack_weight);
+  } else {
+    made.floats = std::move(packed_->floats);
+    pack_slices(tensor_, values, packed_size(), made.floats, pack_weight);
+  }
+  *packed_ = std::move(made);
+}
+
+cpu::Panels Weight::packed(int64_t e) const {
+  // a tensor counts its changes; the lowest bit tells the arithmetic
+  const int64_t version = is_packed_only() ? 0 : 2 * static_cast<int64_t>(tensor_._version()) + bfloat16_products();
+  if (!is_packed_only() && packed_->version != version) {
+    pack(data(tensor_));
     packed_->version = version;
   }
-  if (!packed_->pairs.empty()) return {.pairs = packed_->pairs.data() + e * size};
-  if (!packed_->bfloat16.empty()) return {.bfloat16 = packed_->bfloat16.data() + e * size};
-  return {.floats = packed_->floats.data() + e * size};
+  const int64_t first = e * packed_size();
+  if (!packed_->pairs.empty()) return {.pairs = packed_->pairs.data() + first};
+  if (!packed_->bfloat16.empty()) return {.bfloat16 = packed_->bfloat16.data() + first};
+  return {.floats = packed_->floats.data() + first};
+}
+
+void Weight::copy_row(int64_t row, float* to) const {
+  const int64_t c = tensor_.size(1);
+  if (!is_packed_only()) {
+    std::memcpy(to, data(tensor_) + row * c, sizeof(float) * static_cast<size_t>(c));
+    return;
+  }
+  const cpu::Panels panels = packed();
+  const int64_t panel = row / cpu::kPanel, lane = row % cpu::kPanel;
+  for (int64_t i = 0; i < c; ++i) {
+    const int64_t place = (panel * c + i) * cpu::kPanel + lane;
+    if (panels.pairs) {
+      const uint32_t pair = panels.pairs[(panel * ((c + 1) / 2) + i / 2) * cpu::kPanel + lane];
+      to[i] = float_of_bfloat16(static_cast<uint16_t>(i % 2 ? pair >> 16 : pair));
+    } else {
+      to[i] = panels.floats ? panels.floats[place] : float_of_bfloat16(panels.bfloat16[place]);
+    }
+  }
 }
 
 Rows pack_rows(std::span<const int64_t> lengths) {
@@ -154,24 +202,23 @@ cpu::Rope RopeTable::upto(int64_t positions) const {
 
 namespace {
 
-at::Tensor embedding_forward(const at::Tensor& table, const at::Tensor& ids) {
-  const int64_t c = table.size(1), n = ids.numel();
-  at::Tensor out = at::empty({n, c}, table.options());
-  const int64_t *id = ids.const_data_ptr<int64_t>(), v = table.size(0);
-  float* to = data(out);
-  const float* from = data(table);
+at::Tensor embedding_forward(const Weight& table, const at::Tensor& ids) {
+  const int64_t c = table.tensor().size(1), n = ids.numel();
+  at::Tensor out = at::empty({n, c}, at::kFloat);
+  const int64_t *id = ids.const_data_ptr<int64_t>(), v = table.tensor().size(0);
   for (int64_t i = 0; i < n; ++i) {
     TORCH_CHECK(id[i] >= 0 && id[i] < v, "token id ", id[i], " at row ", i, " is outside the vocabulary of ", v);
-    std::memcpy(to + i * c, from + id[i] * c, sizeof(float) * static_cast<size_t>(c));
+    table.copy_row(id[i], data(out) + i * c);
   }
   return out;
 }
 
 struct EmbeddingFn : Function<EmbeddingFn> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids,
+                            const Weight* weight) {
     ctx->save_for_backward({ids});
     hold(ctx, table.sizes().vec());
-    return embedding_forward(table, ids);
+    return embedding_forward(*weight, ids);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const at::Tensor ids = ctx->get_saved_variables()[0];
@@ -186,15 +233,16 @@ struct EmbeddingFn : Function<EmbeddingFn> {
       const float* d = from + i * c;
       for (int64_t j = 0; j < c; ++j) row[j] += d[j];
     }
-    return {dw, {}};
+    return {dw, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor ops::embedding(const at::Tensor& table, const at::Tensor& ids) {
-  if (!native(table)) return reference::embedding(table, ids);
-  return wants_grad({&table}) ? EmbeddingFn::apply(table, ids) : embedding_forward(table, ids);
+at::Tensor ops::embedding(const Weight& table, const at::Tensor& ids) {
+  if (!table.is_packed_only() && !native(table.tensor())) return reference::embedding(table.tensor(), ids);
+  return wants_grad({&table.tensor()}) ? EmbeddingFn::apply(table.tensor(), ids, &table)
+                                       : embedding_forward(table, ids);
 }
 
 // --- linear -----------------------------------------------------------------------------------------------------
@@ -567,7 +615,7 @@ struct LatentQueryFn : Function<LatentQueryFn> {
                           .m = q.size(0),
                           .n = s.nope_dim,
                           .k = s.rank,
-                        .bfloat16 = l.bfloat16});
+                          .bfloat16 = l.bfloat16});
       products.push_back({.a = data(q) + h * l.query_dim(),
                           .a_row = 1,
                           .a_col = q_row,
@@ -578,7 +626,7 @@ struct LatentQueryFn : Function<LatentQueryFn> {
                           .m = s.nope_dim,
                           .n = s.rank,
                           .k = q.size(0),
-                        .bfloat16 = l.bfloat16});
+                          .bfloat16 = l.bfloat16});
     }
     cpu::gemm(products);
     copy_tails(data(d), l.key_dim(), data(dq), l.query_dim(), q.size(0) * s.heads, s.rope_dim);
@@ -673,7 +721,7 @@ struct LatentValueFn : Function<LatentValueFn> {
                           .m = n,
                           .n = s.rank,
                           .k = s.value_dim,
-                        .bfloat16 = l.bfloat16});
+                          .bfloat16 = l.bfloat16});
       products.push_back({.a = dh,
                           .a_row = 1,
                           .a_col = d_row,
@@ -684,7 +732,7 @@ struct LatentValueFn : Function<LatentValueFn> {
                           .m = s.value_dim,
                           .n = s.rank,
                           .k = n,
-                        .bfloat16 = l.bfloat16});
+                          .bfloat16 = l.bfloat16});
     }
     cpu::gemm(products);
     return {dx, dw, {}};
@@ -1069,9 +1117,8 @@ struct GradientRows {
   }
   void finish(int64_t begin, int64_t end, const at::Tensor& dlogits) const {
     const Backward back{v, hidden.size(1), bfloat16};
-    cpu::Gemm products[] = {
-        back.input(data(dlogits), end - begin, data(head), data(dhidden) + begin * back.in),
-        back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, data(dhead))};
+    cpu::Gemm products[] = {back.input(data(dlogits), end - begin, data(head), data(dhidden) + begin * back.in),
+                            back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, data(dhead))};
     products[1].accumulate = true;
     cpu::gemm(products);
   }

@@ -26,7 +26,9 @@ struct Arithmetic {
 };
 
 /// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor or the arithmetic
-/// has changed: pairs of bfloat16 for bfloat16 products, else of bfloat16 when every value is one, else of floats.
+/// has changed: pairs of bfloat16 for bfloat16 products, else of bfloat16 when every value is one, else of floats. A
+/// tensor on the meta device has a shape and no memory: then the packed copy that pack() made is all there is, enough
+/// for products and embedding() without gradients.
 class Weight {
  public:
   Weight() = default;
@@ -36,8 +38,13 @@ class Weight {
   const at::Tensor& tensor() const { return tensor_; }
   bool defined() const { return tensor_.defined(); }
   bool bfloat16_products() const { return arithmetic_ && arithmetic_->bfloat16; }
+  bool is_packed_only() const { return tensor_.is_meta(); }
   /// Panels of slice `e` (see cpu::pack_weight).
   cpu::Panels packed(int64_t e = 0) const;
+  /// Packs `values` (row-major, of the tensor's size). REQUIRES: is_packed_only().
+  void pack(const float* values) const;
+  /// Row `row` of a weight (out, in) to `to`, out of the tensor, else out of the panels.
+  void copy_row(int64_t row, float* to) const;
 
  private:
   struct Packed {
@@ -46,6 +53,8 @@ class Weight {
     AlignedVector<uint32_t> pairs;
     int64_t version = -1;
   };
+  int64_t packed_size() const;  // elements of a slice
+
   at::Tensor tensor_;
   std::shared_ptr<const Arithmetic> arithmetic_;
   std::shared_ptr<Packed> packed_;
@@ -116,7 +125,7 @@ struct TokenLogprobs {
 namespace ops {
 
 /// (N) int64 ids -> (N, C).
-at::Tensor embedding(const at::Tensor& table, const at::Tensor& ids);
+at::Tensor embedding(const Weight& table, const at::Tensor& ids);
 /// x (N, in) -> (N, out); bias (out) may be undefined.
 at::Tensor linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias = {});
 at::Tensor add(const at::Tensor& a, const at::Tensor& b);

@@ -230,6 +230,7 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
         refused(["ids.jsonl:2", "97", "96"], good, {"token_ids": [5] * 97})
         refused(["ids.jsonl:1", "nested"], '{"token_ids": ' + "[" * 10000 + "\n")
         self.refused(2, ["nowhere.jsonl"], "logprobs", "--model", self.model, "--data", self.tmp / "nowhere.jsonl")
+        self.refused(2, ["--experts", "mixture"], "logprobs", "--model", self.model, "--data", "-", "--experts")
         for words, row, flags in ((["standard input:1", "text"], '{"txt": "7"}', []), (["standard input:1", "JSON"], "{", []),
                                   (["standard input:1", '"h" at byte 0'], '{"text": "hello"}', []),
                                   (["standard input:1", "121"], '{"token_ids": [121]}', ["--decode"])):

@@ -249,6 +249,14 @@ class Inspect(HoneTest):
             self.assertEqual((seen["parameters"]["experts"], seen["parameters"]["router"]), (experts, router))
             self.assertEqual(seen["active_parameters_per_token"], sum(sizes.values()) - experts * 6 // 8)
 
+    def test_a_model_is_counted_without_reading_its_weights(self):
+        self.assertEqual(self.ok("inspect", "--model", self.model), self.ok("inspect", self.model))
+        copy = self.copy_of_model()
+        weights = copy / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4])
+        self.refused(2, ["model.safetensors"], "inspect", "--model", copy)
+        self.refused(2, ["--model"], "inspect")
+
     def test_the_cache_is_counted_per_token(self):
         dense = json.loads(self.ok("inspect", self.model, "--json"))
         self.assertEqual(dense["kv_cache_bytes_per_token"], 2 * (2 * 8 + 2 * 8) * 4)

@@ -162,8 +162,17 @@ TEST_P(KernelsTest, Bfloat16ProductsCarryWhatIsNotFinite) {
   for (const float x : {infinity, -infinity, nan, 3.4e38f}) {
     const float a[2] = {x, 1}, b[2] = {1, 1};
     float c = 0;
-    const Gemm product{
-        .a = a, .a_row = 2, .b = b, .b_row = 1, .b_col = 2, .c = &c, .c_row = 1, .m = 1, .n = 1, .k = 2, .bfloat16 = true};
+    const Gemm product{.a = a,
+                       .a_row = 2,
+                       .b = b,
+                       .b_row = 1,
+                       .b_col = 2,
+                       .c = &c,
+                       .c_row = 1,
+                       .m = 1,
+                       .n = 1,
+                       .k = 2,
+                       .bfloat16 = true};
     gemm({&product, 1});
     if (std::isnan(x)) EXPECT_TRUE(std::isnan(c));
     else EXPECT_EQ(c, std::copysign(infinity, x));

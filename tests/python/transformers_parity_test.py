@@ -1,5 +1,6 @@
-"""hone and PyPI transformers give the same logits for the same folder, in both directions: folders that transformers
-wrote (every family of tiny_models.py) and folders that hone wrote. Damaged copies of a folder must be told apart.
+"""hone and PyPI transformers give the same logits for the same folder, and send every token to the same experts, in both
+directions: folders that transformers wrote (every family of tiny_models.py) and folders that hone wrote. Damaged copies
+of a folder must be told apart.
 
     .venv-peers/bin/python tests/python/transformers_parity_test.py build/release/hone
 """
@@ -46,6 +47,27 @@ def reference_logits(model, rows):
     return [model(torch.tensor([row])).logits[0].float() for row in rows]
 
 
+@contextlib.contextmanager
+def watched_routers(model):
+    """Gathers the experts that the routers choose: (tokens)(k), ascending, a layer of a sequence after the other."""
+    chosen = []
+    routers = [m for m in model.modules() if type(m).__name__.lower().endswith("topkrouter")]
+    hooks = [m.register_forward_hook(lambda _m, _in, out: chosen.append(out[-1].sort(-1).values.tolist())) for m in routers]
+    try:
+        yield chosen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def own_choices(answers):
+    return [layer for answer in answers for layer in answer["experts"]]
+
+
+def with_experts(chosen):
+    return ["--experts"] if chosen else []
+
+
 def hone_rows(folder, rows, work, *options):
     data = work / "rows.jsonl"
     data.write_text("".join(json.dumps({"token_ids": row}) + "\n" for row in rows))
@@ -80,15 +102,20 @@ def check_family(name, config, seed, work):
     if sharded:
         assert (folder / "model.safetensors.index.json").exists(), "this case is meant to be sharded"
     rows = sequences(tiny_models.VOCAB)
-    reference = reference_logits(model, rows)
+    with watched_routers(model) as chosen:
+        reference = reference_logits(model, rows)
     size = max(r.abs().max().item() for r in reference)
     assert 1 < size < 40, f"{name}: logits of size {size} make a poor test"
+    assert bool(chosen) == ("deepseek" in name or "moe" in name), "the routers of this model were not found"
     try:
-        gap = largest_gap(reference, rows, hone_rows(folder, rows, work))
+        answers = hone_rows(folder, rows, work, *with_experts(chosen))
+        gap = largest_gap(reference, rows, answers)
         check(gap <= 1, f"{name}: largest |logit| {size:.1f}, largest difference {gap:.2f} of the tolerance")
+        if chosen:
+            check(own_choices(answers) == chosen, f"{name}: the same experts for {sum(map(len, chosen))} choices")
     except RuntimeError as error:
         check(False, f"{name}: {error}")
-    return folder, reference
+    return folder, reference, chosen
 
 
 # ---- float64: every place where transformers goes down to float32 (norms, angles, softmax, router) is lifted ---------
@@ -124,8 +151,11 @@ def check_float64(name, folder, work):
     rows = sequences(tiny_models.VOCAB)
     with everything_in_float64(model):
         model.model.rotary_emb.__init__(config=model.config)  # its angles, again
-        reference = [model(torch.tensor([row])).logits[0] for row in rows]
-    answers = hone_rows(folder, rows, work, "--dtype", "float64")
+        with watched_routers(model) as chosen:
+            reference = [model(torch.tensor([row])).logits[0] for row in rows]
+    answers = hone_rows(folder, rows, work, "--dtype", "float64", *with_experts(chosen))
+    if chosen:
+        check(own_choices(answers) == chosen, f"{name} in float64: the same experts")
     gaps = [(torch.tensor(a["logits"], dtype=torch.float64) - r).abs().max().item() for a, r in zip(answers, reference)]
     check(reference[0].dtype == torch.float64 and max(gaps) <= 1e-9, f"{name} in float64: largest difference {max(gaps):.1e}")
 
@@ -178,15 +208,18 @@ CONTROLS = {
 }
 
 
-def check_control(name, folder, reference, damage, work):
+def check_control(name, folder, reference, chosen, damage, work):
     copy = work / "damaged"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy)
     damage(copy)
     rows = sequences(tiny_models.VOCAB)
     try:
-        gap = largest_gap(reference, rows, hone_rows(copy, rows, work))
+        answers = hone_rows(copy, rows, work, *with_experts(chosen))
+        gap = largest_gap(reference, rows, answers)
         check(10 < gap < float("inf"), f"control, {name}: told apart, {gap:.0f} times the tolerance")
+        if name in ("expert groups", "router bias"):
+            check(own_choices(answers) != chosen, f"control, {name}: other experts")
     except RuntimeError as error:
         check(False, f"control, {name}: {error}")
 
@@ -230,7 +263,7 @@ def main():
         work = pathlib.Path(folder)
         made = {name: check_family(name, config, seed, work)
                 for seed, (name, config) in enumerate(tiny_models.configs().items(), start=1)}
-        for name, (folder, _) in made.items():
+        for name, (folder, *_) in made.items():
             check_float64(name, folder, work)
         for name, (family, damage) in CONTROLS.items():
             check_control(name, *made[family], damage, work)

@@ -83,9 +83,9 @@ TEST(Ops, RowFunctionsMatchReference) {
 TEST(Ops, EmbeddingMatchesReference) {
   const at::Tensor ids = at::randint(0, 11, {40}, at::kLong);
   expect_same(
-      {random({11, 6}, 1)}, [&](const Tensors& t) { return ops::embedding(t[0], ids); },
+      {random({11, 6}, 1)}, [&](const Tensors& t) { return ops::embedding(Weight(t[0]), ids); },
       [&](const Tensors& t) { return reference::embedding(t[0], ids); });
-  EXPECT_THROW(ops::embedding(random({11, 6}, 1), at::full({1}, 11, at::kLong)), c10::Error);
+  EXPECT_THROW(ops::embedding(Weight(random({11, 6}, 1)), at::full({1}, 11, at::kLong)), c10::Error);
 }
 
 TEST(Ops, RopeMatchesReferenceAndTheLayoutsDiffer) {
@@ -140,25 +140,53 @@ TEST(Ops, LatentProjectionsMatchReference) {
 }
 
 // DeepSeek-V2 §2.1: absorbing Wuk into the query and Wuv into the output changes nothing but the order of sums.
-TEST(Ops, AbsorbedAttentionEqualsExpandedAttention) {
-  const LatentShape s{.heads = 3, .nope_dim = 6, .rope_dim = 8, .value_dim = 5, .rank = 12};
+struct LatentInputs {
+  LatentShape shape{.heads = 3, .nope_dim = 6, .rope_dim = 8, .value_dim = 5, .rank = 12};
+  RopeTable rope = table(8, true);
+  at::Tensor q, kv, norm, kv_b;
+  explicit LatentInputs(at::ScalarType type)
+      : q(random({37, 3, 14}, 1).to(type)),
+        kv(random({37, 20}, 2).to(type)),
+        norm(random({12}, 3).to(type)),
+        kv_b(random({33, 12}, 4).to(type)) {}
+};
+
+// The rows of `rows`, which the cache, if any, knows the earlier positions of.
+at::Tensor absorbed(const LatentInputs& in, const at::Tensor& q, const at::Tensor& kv, const Rows& rows,
+                    LayerCache* cache) {
+  const cpu::AttentionShape shape{
+      .heads = 3, .kv_heads = 1, .key_dim = 20, .value_dim = 12, .scale = 0.25f, .value_in_key = true};
+  const Weight kv_b(in.kv_b);
+  const at::Tensor key = ops::latent_key(in.shape, kv, in.norm, 1e-6, in.rope, rows);
+  const at::Tensor query = ops::latent_query(in.shape, q, kv_b, in.rope, rows);
+  return ops::latent_value(in.shape, ops::attention(shape, query, key, {}, rows, cache), kv_b);
+}
+
+// Keys and values of every head, as multi-head attention has them.
+at::Tensor expanded(const LatentInputs& in, const Rows& rows) {
+  const cpu::AttentionShape shape{.heads = 3, .kv_heads = 3, .key_dim = 14, .value_dim = 5, .scale = 0.25f};
+  const at::Tensor key = reference::latent_key(in.shape, in.kv, in.norm, 1e-6, in.rope, rows);
+  const at::Tensor up = at::linear(key.squeeze(1).narrow(1, 0, 12), in.kv_b).view({37, 3, 11});
+  const at::Tensor k = at::cat({up.narrow(2, 0, 6), key.narrow(2, 12, 8).expand({37, 3, 8})}, 2);
+  const at::Tensor q = at::cat({in.q.narrow(2, 0, 6), reference::rope(in.q.narrow(2, 6, 8), in.rope, rows)}, 2);
+  return reference::attention(shape, q, k, up.narrow(2, 6, 5), rows).flatten(1);
+}
+
+TEST(Ops, AbsorbedAttentionEqualsExpandedAttention) {  // acceptance check A2
   const std::vector<int64_t> lengths{30, 7};
   const Rows rows = pack_rows(lengths);
-  const RopeTable t8 = table(8, true);
-  const auto d = at::kDouble;
-  const at::Tensor q = random({37, 3, 14}, 1).to(d), kv = random({37, 20}, 2).to(d), norm = random({12}, 3).to(d),
-                   b = random({33, 12}, 4).to(d);
-  const cpu::AttentionShape absorbed{
-      .heads = 3, .kv_heads = 1, .key_dim = 20, .value_dim = 12, .scale = 0.25f, .value_in_key = true};
-  const at::Tensor key = reference::latent_key(s, kv, norm, 1e-6, t8, rows);
-  const at::Tensor a = reference::latent_value(
-      s, reference::attention(absorbed, reference::latent_query(s, q, b, t8, rows), key, {}, rows), b);
-  const at::Tensor up = at::linear(key.squeeze(1).narrow(1, 0, 12), b).view({37, 3, 11});
-  const at::Tensor k = at::cat({up.narrow(2, 0, 6), key.narrow(2, 12, 8).expand({37, 3, 8})}, 2);
-  const at::Tensor qr = at::cat({q.narrow(2, 0, 6), reference::rope(q.narrow(2, 6, 8), t8, rows)}, 2);
-  const cpu::AttentionShape expanded{.heads = 3, .kv_heads = 3, .key_dim = 14, .value_dim = 5, .scale = 0.25f};
-  const at::Tensor e = reference::attention(expanded, qr, k, up.narrow(2, 6, 5), rows).flatten(1);
-  EXPECT_LT(largest(a - e), 1e-12);
+  const LatentInputs exact(at::kDouble), in(at::kFloat);
+  const at::Tensor expected = expanded(exact, rows);
+  EXPECT_LT(largest(absorbed(exact, exact.q, exact.kv, rows, nullptr) - expected), 1e-12);
+  const at::Tensor prefill = absorbed(in, in.q, in.kv, rows, nullptr);
+  EXPECT_LT(largest(prefill.to(at::kDouble) - expected), 5e-6);
+  LayerCache cache{at::zeros({2, 1, 20, 16}), {}};
+  for (int64_t t = 0; t < lengths[0]; ++t) {  // the first sequence token by token
+    const Rows one{{{0, 1, t, 0}}, {static_cast<int32_t>(t)}, 0};
+    const at::Tensor decoded =
+        absorbed(in, in.q.narrow(0, t, 1).contiguous(), in.kv.narrow(0, t, 1).contiguous(), one, &cache);
+    EXPECT_LT(largest(decoded.to(at::kDouble) - expected.narrow(0, t, 1)), 5e-6) << t;
+  }
 }
 
 TEST(Ops, ExpertsMatchReference) {

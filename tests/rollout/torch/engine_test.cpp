@@ -187,6 +187,25 @@ TEST_P(EngineTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(generate(*policy_, tokenizer_, one, options(1)), std::invalid_argument);
 }
 
+TEST(Engine, NoneOfSeveralEndTokensComesBeforeTheMinimum) {
+  ModelConfig c = small(Architecture::kLlama);
+  c.eos_token_id = {1, 5, 7, 11, 13};
+  const auto policy = Policy::random(c, 0.15, 5);
+  GenerateOptions o = options(40);
+  std::set<int32_t> ends;
+  for (const int64_t minimum : {0, 20}) {
+    o.sampling.min_new_tokens = minimum;
+    int64_t shortest = 60;
+    for (const Rollout& r : generate(*policy, tokenizer(), prompts(4), o)) {
+      shortest = std::min(shortest, std::ssize(r.token_ids));
+      if (minimum && r.finish_reason == FinishReason::kEos) ends.insert(r.token_ids.back());
+      for (const float logprob : r.logprobs) EXPECT_TRUE(std::isfinite(logprob));
+    }
+    EXPECT_EQ(shortest < 20, minimum == 0) << "the control: without a minimum some are shorter";
+  }
+  EXPECT_GT(ends.size(), 2u);
+}
+
 // --- speculative decoding -------------------------------------------------------------------------------------------
 
 std::unique_ptr<Policy> drafting_policy(double std) {
@@ -247,32 +266,74 @@ TEST(Speculation, RecordedLogprobsAreThePolicysAndNeighboursChangeNothing) {
   }
 }
 
-TEST(Speculation, SampledCompletionsHaveThePlainDistribution) {  // first three tokens, thousands of completions
-  const auto policy = drafting_policy(0.5);
-  const Tokenizer t = tokenizer();
-  const auto one = prompts(1);
-  GenerateOptions o = options(6000);
-  o.sampling.max_new_tokens = 3;
-  std::map<std::vector<int32_t>, std::array<int, 2>> seen;
-  for (const bool speculate : {false, true}) {
-    o.speculate = speculate;
-    o.key.seed = speculate ? 11 : 12;
-    for (const Rollout& r : generate(*policy, t, one, o)) ++seen[r.token_ids][speculate];
-  }
-  double chi_square = 0;
-  int classes = 0;
-  std::array<int, 2> rare{};
-  for (const auto& [ids, n] : seen) {
-    if (n[0] + n[1] < 20) {
-      rare = {rare[0] + n[0], rare[1] + n[1]};
-      continue;
+// p (V) of the token after a sequence, as the policy says.
+at::Tensor next_token(const Policy& policy, const std::vector<int32_t>& sequence) {
+  const at::Tensor ids = at::tensor(std::vector<int64_t>(sequence.begin(), sequence.end()), at::kLong);
+  const int64_t lengths[]{ids.size(0)};
+  const Rows rows = pack_rows(lengths);
+  const at::Tensor hidden = policy.forward(ids, {.rows = rows});
+  return policy.logits(hidden.narrow(0, ids.size(0) - 1, 1))[0].to(at::kDouble).softmax(0);
+}
+
+// The exact probability of every completion of `length` tokens, or fewer where one is the end.
+std::map<std::vector<int32_t>, double> completions(const Policy& policy, const std::vector<int32_t>& prompt,
+                                                   size_t length) {
+  at::NoGradGuard no_grad;
+  std::map<std::vector<int32_t>, double> all{{{}, 1.0}};
+  for (size_t i = 0; i < length; ++i) {
+    std::map<std::vector<int32_t>, double> longer;
+    for (const auto& [ids, p] : all) {
+      if (!ids.empty() && ids.back() == policy.config().eos_token_id[0]) {
+        longer[ids] = p;
+        continue;
+      }
+      std::vector<int32_t> sequence = prompt, grown = ids;
+      sequence.insert(sequence.end(), ids.begin(), ids.end());
+      const at::Tensor next = next_token(policy, sequence);
+      grown.push_back(0);
+      for (int32_t& t = grown.back(); t < next.size(0); ++t) longer[grown] = p * next[t].item<double>();
     }
-    chi_square += std::pow(n[0] - n[1], 2) / (n[0] + n[1]);
-    ++classes;
+    all = std::move(longer);
   }
-  chi_square += std::pow(rare[0] - rare[1], 2) / std::max(1, rare[0] + rare[1]);
-  EXPECT_GT(classes, 20);
-  EXPECT_LT(chi_square, classes + 3.3 * std::sqrt(2.0 * classes)) << classes << " classes";
+  return all;
+}
+
+// Acceptance check M2: the first token comes from the prompt, the two after it from a draft that is accepted or not.
+TEST(Speculation, SampledCompletionsHaveTheExactDistributionWhateverIsDrafted) {
+  constexpr int n = 20000;
+  ModelConfig c = small(Architecture::kDeepseekV3);
+  c.num_nextn_predict_layers = 1, c.vocab_size = 16;
+  const auto policy = Policy::random(c, 0.5, 5);
+  const std::vector<Prompt> prompt{{0, "", {2, 9, 4}, "{}"}};
+  const auto exact = completions(*policy, prompt[0].token_ids, 3);
+  const auto norm = std::ranges::find_if(
+      policy->parameters().all(), [](const Parameter& p) { return p.names[0].ends_with("shared_head.norm.weight"); });
+  GenerateOptions o = options(n);
+  o.sampling.max_new_tokens = 3;
+  o.speculate = true;
+  for (const double scale : {1.0, 0.0, 1000.0}) {  // drafts of its own, uniform ones, always the same one
+    norm->tensor.fill_(scale);
+    DraftCounts drafts;
+    o.drafts = &drafts;
+    std::map<std::vector<int32_t>, double> seen;
+    for (const Rollout& r : generate(*policy, tokenizer(), prompt, o)) ++seen[r.token_ids];
+    double chi_square = 0, rare_seen = 0, rare_expected = 0;
+    int classes = 0;
+    for (const auto& [ids, p] : exact) {
+      if (n * p < 10) {
+        rare_seen += seen[ids], rare_expected += n * p;
+        continue;
+      }
+      chi_square += std::pow(seen[ids] - n * p, 2) / (n * p);
+      ++classes;
+    }
+    chi_square += std::pow(rare_seen - rare_expected, 2) / rare_expected;
+    EXPECT_GT(classes, 50);
+    const double df = classes, limit = df * std::pow(1 - 2 / (9 * df) + 2.326 * std::sqrt(2 / (9 * df)), 3);
+    EXPECT_LT(chi_square, limit) << classes << " classes, p = .01, drafts scaled by " << scale;
+    EXPECT_GT(drafts.accepted, n / 100);
+    EXPECT_LT(drafts.accepted, drafts.drafted * 9 / 10);
+  }
 }
 
 TEST(Speculation, NeedsAPredictor) {

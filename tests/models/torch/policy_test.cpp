@@ -1,0 +1,120 @@
+// What a policy keeps of its weights, and what its cache takes.
+#include "models/policy.h"
+
+#include <filesystem>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "models/multi_token_prediction.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+
+ModelConfig small(Architecture architecture, bool tied) {
+  ModelConfig c;
+  c.architecture = architecture;
+  c.vocab_size = 75;  // no multiple of a panel
+  c.hidden_size = 48, c.intermediate_size = 80, c.num_hidden_layers = 2;
+  c.num_attention_heads = c.num_key_value_heads = 4, c.head_dim = 12;
+  c.tie_word_embeddings = tied;
+  c.eos_token_id = {1};
+  if (architecture == Architecture::kDeepseekV3) {
+    c.kv_lora_rank = 16, c.qk_nope_head_dim = 8, c.qk_rope_head_dim = 8, c.v_head_dim = 12, c.head_dim = 8;
+    c.n_routed_experts = 8, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 24;
+    c.first_k_dense_replace = 1, c.num_nextn_predict_layers = 1;
+  }
+  return c;
+}
+
+class KeepTest : public ::testing::Test {
+ protected:
+  fs::path folder_ = fs::temp_directory_path() / ("policy_test_" + std::to_string(getpid()));
+  void SetUp() override { fs::create_directories(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
+};
+
+// The logits of the policy and, where it has one, of its predictor.
+at::Tensor logits_of(const Policy& policy) {
+  at::NoGradGuard no_grad;
+  const at::Tensor ids = at::arange(20, at::kLong) * 7 % policy.config().vocab_size;
+  const int64_t lengths[]{20};
+  const Rows rows = pack_rows(lengths);
+  const at::Tensor hidden = policy.forward(ids, {.rows = rows}), logits = policy.logits(hidden);
+  if (!policy.predictor()) return logits;
+  return at::cat({logits, policy.logits(policy.predict(hidden, ids.roll(-1), {.rows = rows}))});
+}
+
+TEST_F(KeepTest, WhatSamplesHasTheBitsOfWhatTrains) {
+  for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
+    for (const bool tied : {true, false}) {
+      for (const bool narrow : {true, false}) {
+        const auto made = Policy::random(small(architecture, tied), 0.2, 3);
+        if (narrow) made->to_bfloat16();
+        made->save(folder_);
+        const auto sampling = Policy::load(folder_, {.keep = Keep::kForSampling});
+        EXPECT_TRUE(at::equal(logits_of(*sampling), logits_of(*Policy::load(folder_))));
+      }
+    }
+  }
+}
+
+TEST_F(KeepTest, RoundingWhileLoadingIsRoundingAfterwards) {
+  Policy::random(small(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
+  const auto after = Policy::load(folder_);
+  const at::Tensor exact = logits_of(*after);
+  after->to_bfloat16();
+  const auto meanwhile = Policy::load(folder_, {.keep = Keep::kForSampling, .bfloat16 = true});
+  EXPECT_TRUE(at::equal(logits_of(*meanwhile), logits_of(*after)));
+  EXPECT_FALSE(at::equal(exact, logits_of(*after)));
+}
+
+TEST_F(KeepTest, ProductsWeightsHaveNoMemoryBesideThePackedCopy) {
+  Policy::random(small(Architecture::kDeepseekV3, true), 0.2, 3)->save(folder_);
+  const auto sampling = Policy::load(folder_, {.keep = Keep::kForSampling});
+  int64_t kept = 0, all = 0;
+  for (const Parameter& p : sampling->parameters().all()) {
+    all += p.tensor.numel();
+    kept += p.tensor.is_meta() ? 0 : p.tensor.numel();
+  }
+  EXPECT_LT(kept, all / 20) << "norms, biases and the up-projection of keys and values are read as they are";
+  EXPECT_THROW(sampling->save(folder_), c10::Error);
+  EXPECT_THROW(sampling->clone(), c10::Error);
+  EXPECT_THROW(sampling->to(at::kDouble), c10::Error);
+}
+
+TEST_F(KeepTest, ShapesAreCheckedAgainstTheFile) {
+  const ModelConfig config = small(Architecture::kDeepseekV3, true);
+  Policy::random(config, 0.2, 3)->save(folder_);
+  const auto shapes = Policy::load(folder_, {.keep = Keep::kShapes});
+  for (const Parameter& p : shapes->parameters().all()) EXPECT_TRUE(p.tensor.is_meta());
+  fs::rename(folder_ / "model.safetensors", folder_ / "kept");
+  Policy::random(small(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
+  fs::rename(folder_ / "kept", folder_ / "model.safetensors");
+  EXPECT_THROW(Policy::load(folder_, {.keep = Keep::kShapes}), std::runtime_error) << "lm_head.weight is missing";
+}
+
+// Acceptance check A3: DeepSeek-V3's cache, counted from an allocation of it. Its published figures are of bfloat16.
+TEST(KvCache, TakesOfAV3ModelWhatThePapersSay) {
+  const auto per_token = [](const cpu::AttentionShape& layer) {
+    constexpr int64_t kBlocks = 4, kLayers = 61;
+    return KvCache(std::vector(kLayers, layer), kBlocks).bytes() / (kBlocks * cpu::kBlock);
+  };
+  const auto heads = [&](int64_t n, int64_t key_dim) {
+    return static_cast<double>(per_token({.heads = 128, .kv_heads = n, .key_dim = key_dim, .value_dim = 128}));
+  };
+  const int64_t latent =
+      per_token({.heads = 128, .kv_heads = 1, .key_dim = 512 + 64, .value_dim = 512, .value_in_key = true});
+  EXPECT_EQ(latent, 70272 * 2);
+  const auto one = static_cast<double>(latent);
+  EXPECT_NEAR(heads(128, 128) / one, 56.9, 0.05);       // multi-head attention
+  EXPECT_NEAR(heads(128, 128 + 64) / one, 71.1, 0.05);  // this model's keys and values, expanded
+  EXPECT_NEAR(heads(8, 128) / one, 3.56, 0.005);        // grouped queries
+  EXPECT_NEAR(one / heads(16, 128 + 64), 0.1125, 1e-4) << "of DeepSeek-V2-Lite's 16 heads";
+}
+
+}  // namespace
+}  // namespace hone
