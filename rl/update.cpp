@@ -114,6 +114,16 @@ std::vector<Part> make_parts(const Batch& batch, int64_t part_tokens) {
   return parts;
 }
 
+// What a large policy keeps of a part for its backward weighs more than reading its weights for more parts.
+int64_t part_tokens(const Policy& policy, const UpdateOptions& options) {
+  return options.part_tokens > 0 ? options.part_tokens : policy.fits_a_core() ? 1024 : 512;
+}
+
+// Parts that pass at the same time, each on a thread of its own.
+int64_t num_lanes(const Policy& policy, const UpdateOptions& options) {
+  return policy.fits_a_core() ? std::max<int64_t>(1, options.micro_batch_tokens / part_tokens(policy, options)) : 1;
+}
+
 // compute(part) on whatever thread is free, then take(part, result) for one part after the other, in order.
 template <class Compute, class Take>
 void for_parts(const Policy& policy, const std::vector<Part>& parts, const UpdateOptions& options,
@@ -136,9 +146,8 @@ void for_parts(const Policy& policy, const std::vector<Part>& parts, const Updat
       }
     }
   };
-  const int64_t lanes = std::max<int64_t>(1, options.micro_batch_tokens / options.part_tokens);
-  if (policy.fits_a_core() && lanes > 1)
-    kernel_pool().run(std::min<int64_t>(lanes, kernel_pool().threads()), pass_parts);
+  const int64_t lanes = num_lanes(policy, options);
+  if (lanes > 1) kernel_pool().run(std::min<int64_t>(lanes, kernel_pool().threads()), pass_parts);
   else pass_parts(0);
 }
 
@@ -162,8 +171,8 @@ void add_gradients(const std::vector<at::Tensor>& tensors, const std::vector<at:
 
 // What one part adds to the step.
 struct PartResult {
-  std::vector<at::Tensor> gradients;
-  at::Tensor logprobs;  // (M) of the policy
+  std::vector<at::Tensor> gradients;  // empty: added already
+  at::Tensor logprobs;                // (M) of the policy
   LossOutput loss;
   double entropy;
   at::Tensor mtp_loss;  // undefined: none
@@ -177,6 +186,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   UpdateStats stats;
   std::vector<std::vector<int64_t>> counts;
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
+  const bool one_by_one = num_lanes(policy, options) == 1;
   const auto compute = [&](const Part& part) {
     PartResult r;
     const bool balance = options.router_aux_loss_alpha > 0;
@@ -191,21 +201,26 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
       total = total + options.mtp_loss_weight * r.mtp_loss;
     }
     total = with_balance_loss(total, r.router, options.router_aux_loss_alpha, part.share);
-    r.gradients = torch::autograd::grad({total}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
-                                        /*allow_unused=*/true);
+    if (one_by_one) {  // the same sums without a second set of gradients
+      torch::autograd::backward({total}, {});
+    } else {
+      r.gradients = torch::autograd::grad({total}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
+                                          /*allow_unused=*/true);
+    }
     return r;
   };
-  for_parts(policy, make_parts(batch, options.part_tokens), options, compute, [&](const Part& part, PartResult& r) {
-    if (seen)
-      seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
-    add_gradients(tensors, r.gradients);
-    stats.loss += r.loss.loss.template item<double>();
-    stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
-    stats.entropy += r.entropy;
-    stats.clip_ratio += r.loss.clipped;
-    stats.kl += r.loss.kl;
-    add_counts(counts, r.router.counts);
-  });
+  for_parts(
+      policy, make_parts(batch, part_tokens(policy, options)), options, compute, [&](const Part& part, PartResult& r) {
+        if (seen)
+          seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
+        if (!one_by_one) add_gradients(tensors, r.gradients);
+        stats.loss += r.loss.loss.template item<double>();
+        stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
+        stats.entropy += r.entropy;
+        stats.clip_ratio += r.loss.clipped;
+        stats.kl += r.loss.kl;
+        add_counts(counts, r.router.counts);
+      });
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
   for (double* sum : {&stats.entropy, &stats.clip_ratio, &stats.kl}) *sum /= tokens;
   stats.has_router = !counts.empty();
@@ -223,9 +238,10 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
     const at::Tensor hidden = forward(policy, part.batch, nullptr, false);
     return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
   };
-  for_parts(policy, make_parts(batch, options.part_tokens), options, compute, [&](const Part&, const at::Tensor& part) {
-    all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
-  });
+  for_parts(policy, make_parts(batch, part_tokens(policy, options)), options, compute,
+            [&](const Part&, const at::Tensor& part) {
+              all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
+            });
   return all;
 }
 

@@ -18,7 +18,7 @@ namespace hone {
 /// their own when the policy fits a core, and share each part when not.
 struct UpdateOptions {
   int64_t micro_batch_tokens = 8192;  ///< tokens in flight on all threads together, at least one part
-  int64_t part_tokens = 1024;
+  int64_t part_tokens = 0;            ///< 0: 1,024, or 512 of a policy larger than a core's caches
   double inv_temperature = 1.0;
   double rate_factor = 1.0;
   double router_bias_update_rate = 0.0;

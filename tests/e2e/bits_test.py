@@ -1,4 +1,5 @@
-"""Twenty GRPO steps end with the same bytes whatever does the arithmetic: AVX-512, AVX2 or plain C++, one, two or four threads.
+"""Twenty GRPO steps end with the same bytes whatever does the arithmetic: AVX-512 with and without bfloat16, AVX2 or plain C++,
+one, two or four threads.
 Standard library only.   python3 tests/e2e/bits_test.py build/release/hone"""
 import pathlib
 import sqlite3
@@ -13,9 +14,9 @@ BASE = """
 name: bits
 seed: 3
 stages:
-  - {name: base, kind: base, task: countdown, model_config: %s, optimizer: muon, learning_rate: 4.0e-3, max_steps: 60}
+  - {name: base, kind: base, task: countdown, model_config: %s, tokens_per_step: 1024, optimizer: muon, learning_rate: 4.0e-3, max_steps: 40}
   - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [format], prompts_per_step: 4,
-     num_generations: 4, max_completion_length: 60, learning_rate: 1.0e-3, max_steps: 20}
+     num_generations: 4, max_completion_length: 40, learning_rate: 1.0e-3, max_steps: 20, dtype: %s}
 """
 MODELS = {
     "mixture of experts": """{model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
@@ -45,14 +46,14 @@ class BitsTest(unittest.TestCase):
     def test_processors_and_threads(self):
         sets = [s for s in ("avx512bf16", "avx512", "avx2", "generic") if has(s)]
         print(f"instruction sets: {', '.join(sets)}")
-        for model, config in MODELS.items():
+        for model, dtype in (("mixture of experts", "float32"), ("dense", "float32"), ("dense", "bfloat16")):
             with tempfile.TemporaryDirectory() as folder:
                 root = pathlib.Path(folder)
-                (root / "recipe.yaml").write_text(BASE % config)
+                (root / "recipe.yaml").write_text(BASE % (MODELS[model], dtype))
                 expected = self.run_of(root, "expected", "--threads", "1", "--instruction-set", sets[0])
                 for threads, instruction_set in [(2, sets[0]), (4, sets[0])] + [(2, s) for s in sets[1:]]:
                     got = self.run_of(root, f"{threads}-{instruction_set}", "--threads", str(threads), "--instruction-set", instruction_set)
-                    with self.subTest(model=model, threads=threads, instruction_set=instruction_set):
+                    with self.subTest(model=model, dtype=dtype, threads=threads, instruction_set=instruction_set):
                         self.assertEqual(got, expected)
                 other = self.run_of(root, "other", "--threads", "1", "--set", "rl.learning_rate=1.001e-3")
                 self.assertNotEqual(other[0], expected[0], "the control must differ")

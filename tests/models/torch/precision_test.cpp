@@ -65,7 +65,8 @@ TEST(Precision, NoKernelIsFurtherFromFloat64ThanTwiceAten) {
       "softmax", {random({n, v}, 1, 3)}, [](const Tensors& t) { return ops::softmax(t[0]); },
       [](const Tensors& t) { return t[0].softmax(-1); });
   std::vector<double> frequencies;
-  for (int i = 0; i < 32; ++i) frequencies.push_back(std::pow(10000.0, -i / 32.0));
+  // angles that float32 holds: the kernel computes them in float32 as published code does, the reference in float64
+  for (int i = 0; i < 32; ++i) frequencies.push_back(std::ldexp(1.0, -i / 2));
   for (const bool adjacent : {true, false}) {
     const RopeTable table(frequencies, 1, adjacent);
     compare(
