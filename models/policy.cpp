@@ -292,7 +292,10 @@ void Policy::prepare(int64_t positions) const {
 }
 
 void Policy::to(at::ScalarType dtype) {
-  for (const Parameter& p : parameters_.all()) p.tensor.set_data(p.tensor.to(dtype));
+  for (const Parameter& p : parameters_.all()) {
+    TORCH_CHECK(!p.tensor.is_meta(), p.names[0], ": only its packed copy was kept; load the policy with Keep::kAll");
+    p.tensor.set_data(p.tensor.to(dtype));
+  }
 }
 
 at::Tensor Policy::forward(const at::Tensor& ids, const ForwardContext& context) const {

@@ -333,8 +333,8 @@ TEST(Speculation, SampledCompletionsHaveTheExactDistributionWhateverIsDrafted) {
     EXPECT_GT(classes, 50);
     const double df = classes, limit = df * std::pow(1 - 2 / (9 * df) + 2.326 * std::sqrt(2 / (9 * df)), 3);
     EXPECT_LT(chi_square, limit) << classes << " classes, p = .01, drafts scaled by " << scale;
-    EXPECT_GT(drafts.accepted, n / 100);
-    EXPECT_LT(drafts.accepted, drafts.drafted * 9 / 10);
+    EXPECT_GT(drafts.accepted, 0);
+    EXPECT_LT(drafts.accepted, drafts.drafted / 2);
   }
 }
 
