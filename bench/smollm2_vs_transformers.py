@@ -12,6 +12,9 @@ Imports the file, then prints a line a check and a line a speed:
              against the size of the weights
   speed      tokens a second, 2 threads, float32: prefill of 512 tokens, decode at batch 1, 16 and 64, with the shares of
              the machine's limits (sgemm and read bandwidth of the same run); let nothing else run
+
+Measured with transformers 5.23.0: logits differ by 9.1e-5 where the largest is 39; loading takes 1.09 x the float32 weights
+(701 MB the whole process, 117 of which it takes without a model) and 1.17 x the same in bfloat16 (269 MB).
 """
 
 import argparse
