@@ -433,6 +433,8 @@ Expr Algebra::function(Function f, std::span<const Expr> args) {
       break;
     case Function::kFactorial:
       return factorial(first);
+    case Function::kGamma:
+      return factorial(difference(first, number(1)));
     case Function::kRoot:
       return root(first, args[1]);
     case Function::kDet:
