@@ -115,6 +115,7 @@ void reap(pid_t launcher) {
 
 Worker::Worker(const Jail& jail, unsigned serial)
     : cgroup_(serial, jail.cgroup_memory, jail.cgroup_pids),
+      own_((jail.layers & bit(LayerId::kPidNamespace)) ? 3 : 4),
       uses_folders_((jail.layers & bit(LayerId::kMountNamespace)) == 0),
       counts_user_((jail.layers & bit(LayerId::kUserNamespace)) == 0 && geteuid() != 0) {}
 
@@ -158,8 +159,7 @@ Worker::~Worker() {
 }
 
 uint32_t Worker::processes_before() const {
-  constexpr uint32_t kOwn = 3;  // launcher, worker, init
-  return counts_user_ ? kOwn + tasks_of_user() : kOwn;
+  return counts_user_ ? own_ + tasks_of_user() : own_;
 }
 
 bool Worker::begin(const Task& task) const {

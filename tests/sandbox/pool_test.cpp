@@ -115,7 +115,7 @@ TEST_F(PoolTest, ARunSeesNothingOfTheMachineNorOfOtherRuns) {
   std::filesystem::remove(path);
   run("open('left', 'w').write('x')");
   EXPECT_EQ(run("import os; print(os.path.exists('left'), 'PYTEST' in os.environ, len(os.environ))").stdout_text,
-            "False False 4\n");
+            "False False 5\n");
 }
 
 // ---- function tests
