@@ -158,9 +158,7 @@ Worker::~Worker() {
   if (uses_folders_ && !box_.empty()) remove_tree(box_.c_str());
 }
 
-uint32_t Worker::processes_before() const {
-  return counts_user_ ? own_ + tasks_of_user() : own_;
-}
+uint32_t Worker::processes_before() const { return counts_user_ ? own_ + tasks_of_user() : own_; }
 
 bool Worker::begin(const Task& task) const {
   return send_message(socket(), &task.request, sizeof task.request, task.fds.data(), static_cast<int>(task.fds.size()));

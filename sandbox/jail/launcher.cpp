@@ -219,8 +219,8 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   snprintf(filter, sizeof filter, "%d", filter_fd);
   for (const int fd : {kSocket, library_fd, driver_fd, filter_fd}) inherit(fd);
   const char* argv[] = {"python3", "-s", "-S", "-B", driver, library, layers, filter, config.box, nullptr};
-  const char* environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/box/w", "USER=user", "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0",
-                               nullptr};
+  const char* environment[] = {
+      "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/box/w", "USER=user", "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", nullptr};
   execve(config.python, const_cast<char**>(argv), const_cast<char**>(environment));
   give_up(LayerId::kInterpreter);
 }
@@ -238,7 +238,8 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   char home[80], temporary[80];
   snprintf(home, sizeof home, "HOME=%s/w", config.box);
   snprintf(temporary, sizeof temporary, "TMPDIR=%s/tmp", config.box);
-  const char* environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "USER=user", home, temporary, nullptr};
+  const char* environment[] = {
+      "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "USER=user", home, temporary, nullptr};
   auto* const words = const_cast<char**>(argv);
   auto* const variables = const_cast<char**>(environment);
   if (command) execve(argv[0], words, variables);
@@ -284,8 +285,8 @@ void close_all() {
   _exit(0);
 }
 
-/// Without a pid namespace, who kills launcher and worker at once would leave a run to nobody: so there are two launchers,
-/// one above the other.
+/// Without a pid namespace, who kills launcher and worker at once would leave a run to nobody: so there are two
+/// launchers, one above the other.
 void stand_guard() {
   if (wanted(LayerId::kPidNamespace)) return;
   const pid_t guarded = fork();

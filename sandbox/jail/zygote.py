@@ -4,7 +4,8 @@ The worker itself never sees a program or a test: `hone_serve` returns only in a
 which then reads its job. What it prints decides nothing; the verdict is the wait status that the kernel gives the host.
 
 Function tests take two such processes in two jails, the checker (tests) and the answer (the program), joined by a
-channel. Only values cross it, as JSON with tagged types: exact built-in types and nothing else come out of decode().
+channel. Only values cross it, as JSON with tagged types: exact built-in types come out of decode(), and our own classes
+where the other side has a named tuple, an iterator, a function or an object.
 Every call carries a fresh random number that its reply must repeat, so replies cannot be written ahead.
 """
 import os, sys
