@@ -157,6 +157,23 @@ uint64_t resident_bytes_of_children(uint64_t enough) {
   return sum;
 }
 
+Share share_of_cores(pid_t process) {
+  pid_t found[kMostProcesses] = {process};
+  Share sum;
+  for (size_t i = 0, count = 1; i < count; ++i) {
+    char path[64], text[128], name[16];
+    snprintf(path, sizeof path, "/proc/%d/schedstat", found[i]);
+    if (read_text(path, text, sizeof text)) {
+      char* end;
+      sum.ran_ns += strtoull(text, &end, 10);
+      sum.waited_ns += strtoull(end, nullptr, 10);
+    }
+    snprintf(name, sizeof name, "%d", found[i]);
+    count += children_of(name, found + count, kMostProcesses - count);
+  }
+  return sum;
+}
+
 void kill_descendants() {
   pid_t found[kMostProcesses];
   for (;;) {

@@ -143,7 +143,7 @@ class Fields(tuple):
 
 class Codec:
     """Built-in values to JSON and back. A subclass crosses as the built-in type below it: the checker never meets an
-    object whose __eq__ or __hash__ the other side wrote. What is no value stays where it is and crosses as a number
+    object whose __eq__, __hash__ or __bool__ the other side wrote. What is no value stays where it is and crosses as a number
     (`h`), by which the other side can call it; encode_iterator, encode_object and decode_object are of either side."""
 
     def encode(self, v):
@@ -244,9 +244,8 @@ def read_message():
 # ---- the answer: loads the program, then does what the checker asks
 
 # What the tests may do to an object beside calling it. Not here: what compares or calculates, for then the answer would
-# say whether it is right.
-OPERATORS = {"len": len, "bool": bool, "str": str, "repr": repr, "item": operator.getitem, "set item": operator.setitem,
-             "set": setattr, "iter": lambda v: (x for x in v), "next": lambda v, n: list(itertools.islice(v, n))}
+# say whether it is right; nor what makes a list of it, for a list does not show another face each time it is looked at.
+OPERATORS = {"set": setattr, "next": lambda iterator, count: list(itertools.islice(iterator, count))}
 
 
 class Answer(Codec):
@@ -514,8 +513,7 @@ def replace(old, new):
 
 
 class Proxy:
-    """A function or object of the answer. It compares by identity, whatever the answer's own says; what else can be
-    asked of it gives values."""
+    """A function or object of the answer. It compares by identity and is true, whatever the answer's own says."""
     __slots__ = ("_checker", "_target")
 
     def __init__(self, checker, target):
@@ -532,27 +530,6 @@ class Proxy:
 
     def __setattr__(self, name, value):
         self._checker.operate(self._target, "set", name, value)
-
-    def __len__(self):
-        return self._checker.operate(self._target, "len")
-
-    def __bool__(self):
-        return self._checker.operate(self._target, "bool")
-
-    def __str__(self):
-        return self._checker.operate(self._target, "str")
-
-    def __repr__(self):
-        return self._checker.operate(self._target, "repr")
-
-    def __iter__(self):
-        return self._checker.operate(self._target, "iter")
-
-    def __getitem__(self, key):
-        return self._checker.operate(self._target, "item", key)
-
-    def __setitem__(self, key, value):
-        self._checker.operate(self._target, "set item", key, value)
 
 
 ALIASES = {"np": "numpy", "pd": "pandas"}

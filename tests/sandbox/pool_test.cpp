@@ -174,15 +174,18 @@ TEST_F(PoolTest, WhatADroppedCallDoesToItsArgumentsIsSeen) {
 TEST_F(PoolTest, ObjectsOfTheAnswerGiveValuesButDoNotJudgeThem) {
   const std::string node =
       "class Node:\n  def __init__(s, v, n=None): s.val, s.next = v, n\n"
-      "  def __len__(s): return 1 + (len(s.next) if s.next else 0)\n"
       "  def __eq__(s, o): return True\n  def __sub__(s, o): return 0\n"
       "  __hash__ = object.__hash__\n";
   EXPECT_VERDICT(check(node + "def f(h): return h.next",
-                       "h = Node(1, Node(2))\nassert f(h).val == 2 and len(h) == 2\n"
+                       "h = Node(1, Node(2))\nassert f(h).val == 2\n"
                        "assert f(h) is f(h)\nh.next.val = 3\nassert f(h).val == 3",
                        ""),
                  kOK);
   EXPECT_VERDICT(check(node + "def f(x): return Node(x)", "assert f(1) == 2"), kWA);
+  EXPECT_VERDICT(check("class D:\n  __len__ = lambda s: 2\n  __iter__ = lambda s: iter([3, 1])\n"
+                       "  __getitem__ = lambda s, i: i\ndef f(x): return D()",
+                       "r = f([3, 1])\nassert sorted(r) == [1, 3] and r[0] <= r[1]"),
+                 kWA);  // shows one face to each question
   EXPECT_VERDICT(check(node + "def f(x): return Node(x)", "assert abs(f(1) - 1) < 1e-6"), kWA);
   EXPECT_VERDICT(check("def f():\n  n = 0\n  while True:\n    yield n\n    n += 1",
                        "from itertools import islice\nassert list(islice(f(), 3)) == [0, 1, 2]"),
