@@ -25,8 +25,8 @@ using Seconds = std::chrono::duration<double>;
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kHeadroom = 64 * kMiB;  // address space of the interpreter itself; its worker's memory in a group
 constexpr std::chrono::milliseconds kFarewell{50}, kLeastExtraTime{2};
-constexpr double kMostExtraTime = 3;  // of the wall limit, for who waits for a core
-constexpr Seconds kPatience{10};      // for a worker to start a run, and to report the end of a killed one
+constexpr double kMostExtraTime = .25;  // of the wall limit, for who waits for a core
+constexpr Seconds kPatience{10};        // for a worker to start a run, and to report the end of a killed one
 
 /// The number of the process, as we see it; -1 when it is gone.
 pid_t process_of(const Descriptor& pidfd) {
