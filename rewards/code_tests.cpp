@@ -243,6 +243,9 @@ std::optional<CodeTests> read_code_tests(const Prompt& prompt, Grouping grouping
   for (const char* column : kNested) {
     if (const json inner = member(row, column); inner.is_object()) row.update(inner);
   }
+  if (const json truth = member(row, "ground_truth"); truth.is_object()) {
+    if (auto tests = read_asserts(truth, grouping)) return tests;
+  }
   auto jobs = jobs_of(examples_of(row), grouping);
   if (jobs.empty()) return {};
   return CodeTests{language_named(text_member(row, "language")), std::move(jobs)};

@@ -6,7 +6,7 @@
 //                             comes before the program. Without entry_point: Python that asserts.
 //   test_list, assert_case, test_cases, tests, challenge_test_list
 //                             MBPP, verl, AceCode: lists of asserts, taken together; test_setup_code and test_imports
-//                             come before them
+//                             come before them; also inside ground_truth
 //   verification_info         open-r1: {"language", "test_cases"}, as next
 //   test_cases, tests         [{"input", "output", "type"?, "fn_name"?}, ..], or the next form
 //   input_output, ground_truth, reward_model.ground_truth, tests, or the row itself

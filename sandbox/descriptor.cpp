@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace hone::sandbox {
@@ -49,6 +50,7 @@ Pipe make_pipe() {
   if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe2");
   Pipe pipe{Descriptor(ends[0]), Descriptor(ends[1])};
   if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) fail("F_SETFL");
+  (void)fchmod(ends[1], 0622);  // a program of another user opens /dev/stdout
   return pipe;
 }
 

@@ -4,12 +4,16 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
 #include <optional>
+#include <string>
 
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/jail/processes.h"
 #include "sandbox/jail/wire.h"
 
 namespace hone::sandbox {
@@ -20,8 +24,18 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kHeadroom = 64 * kMiB;  // address space of the interpreter itself; its worker's memory in a group
-constexpr std::chrono::milliseconds kFarewell{50};
-constexpr Seconds kPatience{10};  // for a worker to start a run, and to report the end of a killed one
+constexpr std::chrono::milliseconds kFarewell{50}, kLeastExtraTime{2};
+constexpr double kMostExtraTime = .25;  // of the wall limit, for who waits for a core
+constexpr Seconds kPatience{10};        // for a worker to start a run, and to report the end of a killed one
+
+/// The number of the process, as we see it; -1 when it is gone.
+pid_t process_of(const Descriptor& pidfd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd.get()));
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("Pid:")) return std::atoi(line.c_str() + 4);
+  }
+  return -1;
+}
 
 class Lane {
  public:
@@ -64,6 +78,12 @@ class Lane {
     if (!killed_) killed_ = Clock::now();
     outcome_.stopped = true;
     if (pidfd_) syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  }
+
+  /// What the run's processes got of the machine so far.
+  Share share() const {
+    const pid_t init = over() || !pidfd_ ? -1 : process_of(pidfd_);
+    return init > 0 ? share_of_cores(init) : Share{};
   }
 
   /// A worker that does not start the run, or does not report the end of a killed one, is lost.
@@ -167,7 +187,7 @@ class Session {
     for (size_t i = 0; i < lanes_.size(); ++i) lanes_[i].handle(&polls[3 * i]);
     for (size_t i = 3 * lanes_.size(); i < polls.size(); ++i) stopped_ |= polls[i].revents != 0;
     if (stopped_) stop_all(Outcome::Cause::kCancelled);
-    if (time_left() <= Seconds(0)) stop_all(Outcome::Cause::kWall);
+    if (time_left() <= Seconds(0) && !extend()) stop_all(Outcome::Cause::kWall);
     if (lanes_.back().over()) say_farewell();
     for (Lane& lane : lanes_) lane.lose_if_late(begun_);
   }
@@ -179,6 +199,20 @@ class Session {
     if (Clock::now() >= *farewell_) stop_all(Outcome::Cause::kNone);
   }
 
+  /// On a busy machine a program is not slow because others run: while it waits for a core the wall clock stands still,
+  /// unless it is its own processes that keep each other waiting.
+  bool extend() {
+    Seconds ran{0}, waited{0};
+    for (const Lane& lane : lanes_) {
+      const Share share = lane.share();
+      ran += std::chrono::nanoseconds(share.ran_ns);
+      waited += std::chrono::nanoseconds(share.waited_ns);
+    }
+    if (ran > .75 * (wall_ + extra_)) return false;
+    extra_ = std::min<Seconds>(waited, kMostExtraTime * wall_);
+    return time_left() > kLeastExtraTime;
+  }
+
   void stop_all(Outcome::Cause cause) {
     for (Lane& lane : lanes_) lane.stop(cause);
   }
@@ -188,10 +222,10 @@ class Session {
     const auto now = Clock::now();
     const auto started = lanes_.front().started();
     if (!started) return Seconds(1);
-    return std::min<Seconds>(Seconds(1), wall_ - (now - *started));
+    return std::min<Seconds>(Seconds(1), wall_ + extra_ - (now - *started));
   }
 
-  Seconds wall_;
+  Seconds wall_, extra_{0};
   std::vector<int> stops_;
   std::vector<Lane> lanes_;
   Clock::time_point begun_ = Clock::now();

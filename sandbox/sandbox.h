@@ -46,7 +46,7 @@ enum class Verdict {
 std::string_view name_of(Verdict verdict);
 
 struct Limits {
-  double wall_s = 3;             ///< from the program's start to its end, waiting included
+  double wall_s = 3;             ///< from its start to its end; a quarter more while it waits for a free core
   double cpu_s = 2;              ///< of the program itself; its children are bounded by wall_s
   int memory_mib = 512;          ///< of all its processes: exact in a cgroup, else seen within 50 ms; and of each
   int64_t output_bytes = 65536;  ///< of each of stdout and stderr

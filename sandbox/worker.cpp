@@ -115,6 +115,7 @@ void reap(pid_t launcher) {
 
 Worker::Worker(const Jail& jail, unsigned serial)
     : cgroup_(serial, jail.cgroup_memory, jail.cgroup_pids),
+      own_((jail.layers & bit(LayerId::kPidNamespace)) ? 3 : 4),
       uses_folders_((jail.layers & bit(LayerId::kMountNamespace)) == 0),
       counts_user_((jail.layers & bit(LayerId::kUserNamespace)) == 0 && geteuid() != 0) {}
 
@@ -157,10 +158,7 @@ Worker::~Worker() {
   if (uses_folders_ && !box_.empty()) remove_tree(box_.c_str());
 }
 
-uint32_t Worker::processes_before() const {
-  constexpr uint32_t kOwn = 3;  // launcher, worker, init
-  return counts_user_ ? kOwn + tasks_of_user() : kOwn;
-}
+uint32_t Worker::processes_before() const { return counts_user_ ? own_ + tasks_of_user() : own_; }
 
 bool Worker::begin(const Task& task) const {
   return send_message(socket(), &task.request, sizeof task.request, task.fds.data(), static_cast<int>(task.fds.size()));

@@ -68,6 +68,7 @@ class Worker {
   Cgroup cgroup_;
   Descriptor socket_;
   pid_t launcher_ = -1;
+  uint32_t own_;       ///< launcher (two without a pid namespace), worker, init
   bool uses_folders_;  ///< runs write to a folder of the machine: there is no mount namespace
   bool counts_user_;   ///< the limit of processes counts all of our own user's: there is no user namespace
   std::string box_;

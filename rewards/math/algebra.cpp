@@ -7,7 +7,7 @@ namespace hone {
 namespace {
 
 const Rational kHalf(1, 2);
-constexpr int64_t kPartUnits = 2;  // of a sum or product
+constexpr int64_t kPartUnits = 3;  // of a sum or product
 
 bool has_op(std::span<const Expr> parts, Op op) {
   return std::ranges::any_of(parts, [op](Expr e) { return e->is(op); });
@@ -374,7 +374,7 @@ Expr Algebra::canonical(Expr tree) {
   for (const auto* part : nodes_of(tree)) {
     if (part->id >= known_.size()) known_.resize(std::max<size_t>(part->id + 1, arena_.size()));
     if (known_[part->id]) continue;
-    const auto* form = spend(1) ? node(part) : undefined();
+    const auto* form = spend(2) ? node(part) : undefined();
     known_[part->id] = form;
     if (form->id >= known_.size()) known_.resize(arena_.size());
     known_[form->id] = form;
@@ -433,6 +433,8 @@ Expr Algebra::function(Function f, std::span<const Expr> args) {
       break;
     case Function::kFactorial:
       return factorial(first);
+    case Function::kGamma:
+      return factorial(difference(first, number(1)));
     case Function::kRoot:
       return root(first, args[1]);
     case Function::kDet:
@@ -574,7 +576,7 @@ Expr Algebra::substituted(Expr tree, Expr symbol, Expr value) {
     const bool same = std::ranges::equal(args, part->args);
     here[i] = part == symbol ? value : same ? part : arena_.make(part->op, args, part->code, part->name, part->flags);
   }
-  spend(static_cast<int64_t>(parts.size()) * 2);
+  spend(static_cast<int64_t>(parts.size()) * 3);
   return here.back();
 }
 

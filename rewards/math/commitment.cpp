@@ -58,15 +58,29 @@ std::string_view last_part(std::string_view text, size_t bytes) {
   return text.substr(text.size() - std::min(text.size(), bytes));
 }
 
+/// Without "x =" in front, or at the end.
+std::string_view without_name_begin(std::string_view text) {
+  if (text.empty() || !is_letter(text[0])) return text;
+  const size_t equals = std::min(text.find_first_not_of(' ', 1), text.size());
+  return text.substr(equals).starts_with('=') ? undressed_begin(text.substr(equals + 1)) : text;
+}
+std::string_view without_name_end(std::string_view text) {
+  if (!text.ends_with('=')) return text;
+  const auto name = undressed_end(text.substr(0, text.size() - 1));
+  const bool one_letter = !name.empty() && is_letter(name.back()) && (name.size() == 1 || !is_letter(name[name.size() - 2]));
+  return one_letter ? undressed_end(name.substr(0, name.size() - 1)) : text;
+}
+
 /// A value that is not in a box: boxes side by side are looked at as boxes.
 bool starts_with_value(std::string_view text) {
-  text = undressed_begin(text);
+  text = without_name_begin(undressed_begin(text));
   if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
   return !text.empty() && (is_ascii_digit(text[0]) || text.starts_with("\\frac") || text.starts_with("\\sqrt"));
 }
 
 bool ends_with_value(std::string_view text) {
   text = undressed_end(text);
+  if (text.ends_with(',')) text = undressed_end(text.substr(0, text.size() - 1));
   if (text.ends_with('}') && last_part(text, 40).find("\\boxed{") != kNone) return false;
   while (text.ends_with('}') || text.ends_with(')') || text.ends_with('$'))
     text = undressed_end(text.substr(0, text.size() - 1));
@@ -74,12 +88,25 @@ bool ends_with_value(std::string_view text) {
   return !text.empty() && is_ascii_digit(text.back());
 }
 
-constexpr std::string_view kDenials[]{"not",        "isn't",       "never",  "cannot",     "can't",
-                                      "instead of", "rather than", "wrong:", "incorrect:", "isn\u2019t"};
+constexpr std::string_view kDenials[]{
+    "not",        "isn't",       "never",      "cannot",        "can't",     "anything but",    "everything but",
+    "instead of", "rather than", "wrong:",     "incorrect:",    "except",    "wrong answer is", "incorrect answer is",
+    "other than", "unlike",      "except for", "isn\u2019t"};
+constexpr std::string_view kLaterDenials[]{"is not",   "isn't",     "is wrong",      "is incorrect", "was wrong", "was incorrect",
+                                           "is false", "cannot be", "can't be",      "is never",     "is too",    "is impossible",
+                                           "would be wrong",        "isn\u2019t"};
+/// Words that make a bound of a number that is not in a box ("at least" only as in "it is at least 5": "you need at
+/// least 5" answers many a question), and those that turn its sign.
+constexpr std::string_view kBoundWords[]{"more than",    "less than",   "greater than",  "fewer than",    "no less than",
+                                         "no more than", "larger than", "smaller than",  "up to",         "minus",
+                                         "negative",     "plus or minus"};
+constexpr std::string_view kMildBounds[]{"at least", "at most"};
 constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",   "\\lt",   "\\ne",
                                      "\\neq", "\\pm",  "\\mp", "\u2265", "\u2264", "\u2260", "\u00b1",
                                      ">=",    "<=",    "!=",   "+/-",    "<"};
-constexpr std::string_view kJoints[]{"or", "to", "through", "\u2013", "\u2014", "~", "..", "and/or"};
+constexpr std::string_view kJoints[]{"or",    "to",     "through", "\u2013",    "\u2014",   "~",           "..",
+                                     "and/or", "maybe", "perhaps", "possibly", "or else", "or possibly", "or maybe",
+                                     "or perhaps"};
 constexpr std::string_view kQuestions[]{"what is", "find",      "compute",  "evaluate",
                                         "solve",   "calculate", "simplify", "determine"};
 
@@ -97,8 +124,14 @@ bool ends_with_tag(std::string_view text) {
   return open != kNone && text.find_first_of(" \t\n0123456789", open) == kNone;
 }
 
-bool is_bound(std::string_view before) {
-  if (ends_with_any(before, kBounds)) return true;
+bool is_bound(std::string_view before, bool is_box) {
+  if (ends_with_any(before, kBounds) || (!is_box && ends_with_any(before, kBoundWords))) return true;
+  for (const auto words : kMildBounds) {
+    if (is_box || !ends_with_word(before, words)) continue;
+    const auto rest = undressed_end(before.substr(0, before.size() - words.size()));
+    return rest.empty() || rest.ends_with(':') || rest.ends_with('=') || ends_with_word(rest, "is") ||
+           ends_with_word(rest, "be");
+  }
   return before.ends_with('>') && !before.ends_with("=>") && !before.ends_with("->") && !before.ends_with(">>") &&
          !ends_with_tag(before);
 }
@@ -106,8 +139,9 @@ bool is_bound(std::string_view before) {
 /// "4 or [5]", "1 to [5]", "1, 2, [5]".
 /// A box is set apart from what was said before it: "so $x=4$ and [\\boxed{5}]".
 bool is_after_other_value(std::string_view before, bool is_box) {
+  const auto unnamed = without_name_end(before);
   for (const auto joint : kJoints) {
-    if (ends_with_word(before, joint) && ends_with_value(before.substr(0, before.size() - joint.size()))) return true;
+    if (ends_with_word(unnamed, joint) && ends_with_value(unnamed.substr(0, unnamed.size() - joint.size()))) return true;
   }
   if (is_box) return false;
   if (ends_with_word(before, "and")) {
@@ -116,6 +150,21 @@ bool is_after_other_value(std::string_view before, bool is_box) {
     return ends_with_value(rest);
   }
   return before.ends_with(',') && ends_with_value(before.substr(0, before.size() - 1));
+}
+
+/// "1 2 [3]": nothing but spaces between.
+bool is_in_a_row(std::string_view before) {
+  const size_t last = before.find_last_not_of(' ');
+  return last != kNone && last + 1 < before.size() && is_ascii_digit(before[last]);
+}
+
+/// "[5] is wrong"; "the answer is [5], but .. 6" where the sentence goes on to another number.
+bool is_taken_back(std::string_view after, bool is_box) {
+  after = undressed_begin(after);
+  if (std::ranges::any_of(kLaterDenials, [&](auto words) { return starts_with_word(after, words); })) return true;
+  if (after.starts_with(',') || after.starts_with(';')) after = undressed_begin(after.substr(1));
+  const auto sentence = after.substr(0, after.find_first_of(".\n"));
+  return !is_box && starts_with_word(after, "but") && sentence.find_first_of("0123456789") != kNone;
 }
 
 /// "[5] or 6", "[1] to 5", "[1], 2".
@@ -128,15 +177,14 @@ bool is_before_other_value(std::string_view after) {
   return starts_with_word(after, "and") && starts_with_value(after.substr(3));
 }
 
-/// The sentence before and after a candidate that has no anchor asks for something.
-bool is_question(std::string_view before, std::string_view after) {
+/// The sentence before a candidate asks for something.
+bool asks(std::string_view before) {
   const size_t stop = before.find_last_of(".!?\n");
   const auto sentence = before.substr(stop == kNone ? 0 : stop + 1);
-  const bool asks = std::ranges::any_of(kQuestions, [&](auto word) {
+  return std::ranges::any_of(kQuestions, [&](auto word) {
     const size_t at = sentence.find_first_not_of(" \t\r*#>");
     return at != kNone && starts_with_word(sentence.substr(at), word);
   });
-  return asks || undressed_begin(after).starts_with('?');
 }
 
 std::string quoted(const Candidate& candidate) {
@@ -172,7 +220,8 @@ bool are_alternatives(const Box& first, const Box& second, std::string_view text
   const auto between = text.substr(first.end, second.begin - first.end);
   if (between.size() < kClose) return true;
   if (between.size() > kNear) return false;
-  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either"}) {
+  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either",
+                                      "could be", "could also", "might be", "might also"}) {
     for (size_t i = 0; i + word.size() <= between.size(); ++i) {
       if ((i == 0 || !is_letter(between[i - 1])) && starts_with_word(between.substr(i), word)) return true;
     }
@@ -255,13 +304,17 @@ Objection objection(std::string_view part, const Candidate& candidate) {
   const auto before = undressed_end(last_part(part.substr(0, begin), kAround));
   const auto after = part.substr(end, kAround);
   const bool is_box = value.starts_with("\\boxed{");
-  if (is_denied(before)) return {fmt::format("{} is denied", quoted(candidate)), true};
+  if (is_denied(before) || is_taken_back(after, is_box)) return {fmt::format("{} is denied", quoted(candidate)), true};
   if (candidate.spans.size() > 1) return {};
-  if (is_bound(before)) return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
-  if (is_after_other_value(before, is_box) || is_before_other_value(after)) {
+  if (is_bound(before, is_box)) return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
+  const auto kind = candidate.spans[0].kind;
+  const bool is_plain = kind == SpanKind::kNumber || kind == SpanKind::kExpression;
+  const bool in_a_row = is_plain && is_in_a_row(last_part(part.substr(0, begin), kAround));
+  if (in_a_row || is_after_other_value(before, is_box) || is_before_other_value(after)) {
     return {fmt::format("{} is one of several values", quoted(candidate))};
   }
-  if (candidate.priority == 300 && is_question(before, after)) {
+  const bool asked = !is_box && undressed_begin(after).starts_with('?');
+  if (asked || (candidate.priority == 300 && asks(before))) {
     return {fmt::format("{} repeats a question", quoted(candidate))};
   }
   return {};

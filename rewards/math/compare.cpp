@@ -126,7 +126,13 @@ class Comparer {
       budget_.reach("size of a formula");
       return Equal::kUnknown;
     }
-    if (!config_.upstream_quirks && offers_inequalities(gold)) gold = as_union(gold);
+    if (!config_.upstream_quirks && offers_inequalities(gold) && unknowns_of(gold).size() == 1) {
+      gold = as_union(gold);
+      if (offers_inequalities(prediction) && unknowns_of(prediction) == unknowns_of(gold)) {
+        if (!std::ranges::all_of(prediction->args, all_isolated)) return because(Equal::kNo, "an inequality is not solved");
+        return by_solutions(gold, as_union(prediction));
+      }
+    }
     if ((is_relation(gold->op) || has_relations(gold)) && is_set(prediction->op) && !has_relations(prediction)) {
       return by_solutions(gold, prediction);
     }
@@ -224,12 +230,27 @@ class Comparer {
                    *same ? "the relation has that set of solutions" : "the relation has other solutions");
   }
 
+  Equal chains(Expr gold, Expr prediction) {
+    auto found = yes_or_no(gold->args.size() == prediction->args.size());
+    for (size_t i = 0; found != Equal::kNo && i < gold->args.size(); ++i) {
+      found = both(found, relations((*gold)[i], (*prediction)[i]));
+    }
+    return found;
+  }
+
+  /// a > b = c as c = b < a.
+  Expr turned(Expr chain) {
+    Exprs links;
+    for (const auto* link : chain->args) {
+      links.insert(links.begin(), arena_.relation(flipped(relation_of(link)), (*link)[1], (*link)[0]));
+    }
+    return arena_.make(Op::kChain, links);
+  }
+
   Equal relations(Expr gold, Expr prediction) {
     if (gold->is(Op::kChain) && prediction->is(Op::kChain)) {
-      auto found = yes_or_no(gold->args.size() == prediction->args.size());
-      for (size_t i = 0; found != Equal::kNo && i < gold->args.size(); ++i) {
-        found = both(found, relations((*gold)[i], (*prediction)[i]));
-      }
+      auto found = chains(gold, prediction);
+      if (found == Equal::kNo && !config_.upstream_quirks) found = chains(gold, turned(prediction));
       if (found == Equal::kYes || config_.upstream_quirks) return found;
     }
     if (gold->is(Op::kRelation) && prediction->is(Op::kRelation)) return single_relations(gold, prediction);
@@ -244,6 +265,7 @@ class Comparer {
     return because(yes_or_no(*same), *same ? "the same solutions" : "other solutions");
   }
 
+  /// Where the gold answer is a solved relation in one unknown, the prediction must be.
   Equal single_relations(Expr gold, Expr prediction) {
     const bool scalar = is_scalar((*gold)[0]->op) && is_scalar((*gold)[1]->op) && is_scalar((*prediction)[0]->op) &&
                         is_scalar((*prediction)[1]->op);
@@ -251,6 +273,8 @@ class Comparer {
       if (relation_of(gold) != relation_of(prediction)) return because(Equal::kNo, "the relations differ");
       return both(equal((*gold)[0], (*prediction)[0]), equal((*gold)[1], (*prediction)[1]));
     }
+    const bool solved = config_.upstream_quirks || unknowns_of(gold).size() > 1 || !is_isolated(gold) || is_isolated(prediction);
+    if (!solved) return because(Equal::kNo, "the relation is not solved");
     const auto *left = difference_of_sides(gold), *right = difference_of_sides(prediction);
     auto found = Equal::kNo;
     if (relation_of(gold) == relation_of(prediction)) found = zero(left, right);
@@ -265,13 +289,11 @@ class Comparer {
     return algebra_.difference(algebra_.canonical((*relation)[0]), algebra_.canonical((*relation)[1]));
   }
 
-  /// 2x + 4y = 6 and x + 2y = 3. Where the gold answer is a solved relation in one unknown, the prediction must be.
+  /// 2x + 4y = 6 and x + 2y = 3.
   Equal proportional(Expr gold, Expr prediction, Expr left, Expr right) {
     const bool one_unknown = unknowns_of(gold).size() < 2;
     const bool equation = relation_of(gold) == Relation::kEqual || relation_of(gold) == Relation::kNotEqual;
-    if (one_unknown && (config_.upstream_quirks ? equation : is_isolated(gold) && !is_isolated(prediction))) {
-      return Equal::kNo;
-    }
+    if (config_.upstream_quirks && (one_unknown || relation_of(gold) != Relation::kEqual)) return Equal::kNo;
     if (!equation && !(algebra_.denominator(left)->is_number() && algebra_.denominator(right)->is_number())) {
       return Equal::kNo;
     }
@@ -308,9 +330,11 @@ class Comparer {
     return {};
   }
 
-  /// x < 3 and 3 > x, but not 2x < 6.
+  /// x < 3, 3 > x and -x > -3, but neither 2x < 6 nor x - 3 < 0.
   static bool is_isolated(Expr relation) {
     const auto alone = [](Expr a, Expr b) {
+      const bool turned = a->is(Op::kProduct) && a->args.size() == 2 && (*a)[0]->is_number() && (-*(*a)[0]->value).is_one();
+      if (turned) a = (*a)[1];
       return (a->is(Op::kSymbol) || a->is(Op::kCall)) && unknowns_of(b).empty();
     };
     return alone((*relation)[0], (*relation)[1]) || alone((*relation)[1], (*relation)[0]);

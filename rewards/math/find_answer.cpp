@@ -137,6 +137,9 @@ class Search {
     if (found_.text.empty()) found_.text = found_.is_number ? number_text(span.text) : std::move(reading.text);
     found_.written = candidate.spans.size() > 1 ? "" : found_.is_number ? number_text(span.text) : unboxed(span);
     found_.value = std::move(reading.answer);
+    found_.unit = std::move(reading.unit);
+    found_.unit_in_formula = found_.unit.has_value();
+    if (!config_.compare.upstream_quirks && !found_.unit && candidate.spans.size() == 1) found_.unit = unit_around(span);
     if (!found_.value && span.kind == SpanKind::kLatex) unreadable_ = span.text;
     return found_.value.has_value();
   }
@@ -148,13 +151,28 @@ class Search {
     return text.data() >= unreadable_.data() && text.data() < unreadable_.data() + unreadable_.size();
   }
 
+  /// The unit that the text names right behind a value, "$5$ km", "\\boxed{5} dollars", or $ before it.
+  std::optional<Unit> unit_around(const Span& span) const {
+    constexpr size_t kNear = 60;
+    const auto* value = span.text.data();
+    if (value < text_.data() || value >= text_.data() + text_.size()) return {};  // of a box taken out of the text
+    const auto begin = static_cast<size_t>(value - text_.data());
+    if (span.kind == SpanKind::kNumber && begin > 0 && text_[begin - 1] == '$') return read_unit("$");
+    auto after = text_.substr(begin + span.text.size(), kNear);
+    after.remove_prefix(std::min(after.find_first_not_of(" ~*$)}\\"), after.size()));
+    if (after.starts_with("text{")) after.remove_prefix(5);
+    return after.starts_with("in ") ? std::nullopt : unit_at_begin(after.substr(0, after.find_first_of(".,;:\n")));
+  }
+
   static std::string unboxed(const Span& span) { return unbox(span.text, span.kind != SpanKind::kLastBoxes); }
 
   /// A formula nobody can read may still hold one number, and nothing else that could be meant: "€6", "6 people per
-  /// day".
+  /// day", but not "\\ge 6" or "6+".
   bool read_only_number(const Span& span) {
     static const ExtractConfig kNumbers{.match_types = {MatchType::kExpr}};
     const auto text = unboxed(span);
+    constexpr std::string_view kOthers[]{"<", ">", "+", "\\le", "\\ge", "\\ne", "\\pm", "\\mp", "\\lt", "\\gt", "\\not", "\u2264", "\u2265", "\u2260", "\u00b1"};
+    if (std::ranges::any_of(kOthers, [&](auto sign) { return text.find(sign) != kNone; })) return false;
     Candidates candidates(text, kNumbers);
     const auto digits = [](std::string_view s) { return std::ranges::count_if(s, is_ascii_digit); };
     while (const auto candidate = candidates.next()) {
@@ -181,6 +199,8 @@ class Search {
     found_.text = std::move(reading.text);
     found_.written = text;
     found_.value = std::move(reading.answer);
+    found_.unit = std::move(reading.unit);
+    found_.unit_in_formula = found_.unit.has_value();
     return found_.value.has_value();
   }
 
@@ -227,6 +247,18 @@ class Search {
   Found found_;
 };
 
+/// "\\$18" in a text without mathematics is 18 dollars: the backslashes as spaces. Empty where there is nothing to do.
+std::string with_plain_dollars(std::string_view text) {
+  std::string plain;
+  for (size_t at = text.find('$'); at != kNone; at = text.find('$', at + 1)) {
+    if (at == 0 || text[at - 1] != '\\') return {};
+    if (plain.empty()) plain = text;
+    const bool is_price = at + 1 < text.size() && is_ascii_digit(text[at + 1]) && (at < 2 || text[at - 2] == ' ');
+    if (is_price) plain[at - 1] = ' ';
+  }
+  return plain;
+}
+
 /// GSM8K: what follows the last "####" on its line is the answer, unless there is a box or it is a heading.
 std::string_view after_hashes(std::string_view text) {
   const size_t hashes = text.rfind("####");
@@ -249,7 +281,10 @@ Found find_prediction(std::string_view text, const MathConfig& config, Budget& b
   Found none;
   none.problem = part.problem;
   if (!part.problem.empty()) return none;
-  const auto scanned = scanned_part(part.text), line = after_hashes(scanned);
+  auto scanned = scanned_part(part.text);
+  const auto plain = with_plain_dollars(scanned);
+  if (!plain.empty()) scanned = plain;
+  const auto line = after_hashes(scanned);
   return Search(line, config, budget, explain).committed(line.size() < scanned.size());
 }
 

@@ -28,6 +28,8 @@ struct Found {
   std::string text;                         ///< of the first candidate, normalised
   std::string written;                      ///< of the candidate that was read, as it stands there
   bool is_number = false, percent = false;  ///< what that candidate is
+  std::optional<Unit> unit;                 ///< of the value, when it is one that is known
+  bool unit_in_formula = false;             ///< not only in the text that follows
   std::string problem;                      ///< why there is no value and no choice
   std::string trace;                        ///< lines for explain()
 

@@ -160,6 +160,11 @@ class Lexer {
     }
     if (kKnown.find(c) == std::string_view::npos) return false;
     if (c == '{' && braced_comma()) return true;
+    if (!quirks_ && source_.substr(at_).starts_with("+/-")) {
+      add_meaning("pm");
+      at_ += 3;
+      return true;
+    }
     for (const auto& [written, means] : kTwoSigns) {
       if (source_.substr(at_).starts_with(written)) {
         add_meaning(means);
@@ -445,8 +450,16 @@ bool is_unit(std::string_view word, bool quirks) {
   return word.ends_with("es") && known(word.substr(0, word.size() - 2));
 }
 
+/// Takes the tokens from `first` on off the end and returns them as text.
+std::string take_from(std::vector<Token>& tokens, size_t first) {
+  const auto begin = tokens.begin() + static_cast<ptrdiff_t>(first);
+  auto text = join({begin, tokens.end() - 1});
+  tokens.erase(begin, tokens.end() - 1);
+  return text;
+}
+
 /// Drops a plain unit word at the end, if there is one.
-bool drop_unit_word(std::vector<Token>& tokens, bool quirks) {
+std::string drop_unit_word(std::vector<Token>& tokens, bool quirks) {
   size_t begin = tokens.size() - 1;
   while (begin > 0 && tokens[begin - 1].kind == Tok::kLetter && tokens.size() - begin <= kLongestUnit) --begin;
   std::string word;
@@ -459,11 +472,9 @@ bool drop_unit_word(std::vector<Token>& tokens, bool quirks) {
       if (i > first && tokens[i].space_before) word += ' ';
       word += tokens[i].text;
     }
-    if (!is_unit(word, quirks)) continue;
-    tokens.erase(tokens.begin() + static_cast<ptrdiff_t>(first), tokens.end() - 1);
-    return true;
+    if (is_unit(word, quirks)) return take_from(tokens, first);
   }
-  return false;
+  return {};
 }
 
 /// Where the power of a unit begins that ends the tokens: ^2 or {^2}; the end when there is none.
@@ -483,30 +494,54 @@ bool ends_quantity(const Token& token) {
   return closes || token.kind == Tok::kNumber || token.kind == Tok::kLetter || token.kind == Tok::kCommand;
 }
 
+/// Words that make a quantity another one, or none: "5 or so", "5 and a half", "5 is wrong".
+bool says_more_than_a_unit(std::string_view text) {
+  static constexpr std::array<std::string_view, 20> kTelling{"or",    "and",   "to",    "not",     "than",  "is",   "isn't",
+                                                             "half",  "maybe", "least", "most",    "about", "if",   "but",
+                                                             "wrong", "times", "plus",  "through", "then",  "minus"};
+  while (!text.empty()) {
+    const size_t begin = std::min(text.find_first_not_of(" ,;~"), text.size());
+    const size_t end = std::min(text.find_first_of(" ,;~", begin), text.size());
+    if (is_one_of(text.substr(begin, end - begin), kTelling)) return true;
+    text.remove_prefix(end);
+  }
+  return false;
+}
+
 /// Drops \text{..} with its power behind a quantity. Math-Verify's pattern reaches from the first \text to the last
 /// brace.
-void drop_unit_text(std::vector<Token>& tokens, bool quirks) {
+std::string drop_unit_text(std::vector<Token>& tokens, bool quirks) {
   const size_t end = before_unit_power(tokens);
   size_t first = end;
-  if (end > 1 && tokens[end - 1].kind == Tok::kText && (quirks || ends_quantity(tokens[end - 2]))) first = end - 1;
+  const auto is_unit_text = [&](size_t i) {
+    return quirks || (ends_quantity(tokens[i - 1]) && !says_more_than_a_unit(tokens[i].text));
+  };
+  if (end > 1 && tokens[end - 1].kind == Tok::kText && is_unit_text(end - 1)) first = end - 1;
   if (quirks && end > 0 && (first < end || tokens[end - 1].is('}'))) {
     const auto text = std::ranges::find(tokens, Tok::kText, &Token::kind);
     if (text != tokens.end()) first = static_cast<size_t>(text - tokens.begin());
   }
-  if (first == 0 || first == end) return;
-  tokens.erase(tokens.begin() + static_cast<ptrdiff_t>(first), tokens.end() - 1);
+  return first == 0 || first == end ? std::string() : take_from(tokens, first);
 }
 
 }  // namespace
 
 std::vector<Token> lex(std::string_view source, bool quirks) { return Lexer(source, quirks).run(); }
 
-void drop_units(std::vector<Token>& tokens, bool quirks) {
-  if (tokens.size() < 3) return;
+std::string drop_units(std::vector<Token>& tokens, bool quirks) {
+  std::string unit;
+  if (tokens.size() < 3) return unit;
   const Token last = tokens[tokens.size() - 2];
-  if (last.kind == Tok::kNumber || last.kind == Tok::kText || last.is('}')) drop_unit_text(tokens, quirks);
-  if (tokens[tokens.size() - 2].kind != Tok::kLetter) return;
-  if (drop_unit_word(tokens, quirks)) drop_unit_word(tokens, quirks);
+  const bool may_be_text = last.kind == Tok::kNumber || last.kind == Tok::kText || last.is('}');
+  const bool white_at_end = tokens.back().space_before;  // keeps Math-Verify's pattern from matching
+  if (may_be_text && !(quirks && white_at_end)) unit = drop_unit_text(tokens, quirks);
+  if (tokens[tokens.size() - 2].kind != Tok::kLetter) return unit;
+  for (int words = 0; words < 2; ++words) {
+    const auto word = drop_unit_word(tokens, quirks);
+    if (word.empty()) break;
+    unit = unit.empty() ? word : word + " " + unit;
+  }
+  return unit;
 }
 
 std::string join(const std::vector<Token>& tokens) {

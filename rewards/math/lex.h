@@ -36,8 +36,8 @@ struct Token {
 /// words (sin, pi) are products of letters, as Math-Verify reads them.
 std::vector<Token> lex(std::string_view source, bool quirks);
 
-/// Drops a unit at the end ("5 miles", "5\text{ cm}^2") unless nothing else is there.
-void drop_units(std::vector<Token>& tokens, bool quirks);
+/// Drops a unit at the end ("5 miles", "5\text{ cm}^2") unless nothing else is there. Returns it as text: "cm^2".
+std::string drop_units(std::vector<Token>& tokens, bool quirks);
 
 /// The tokens as text; with spaces between words only.
 std::string join(const std::vector<Token>& tokens);

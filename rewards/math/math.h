@@ -18,6 +18,7 @@
 
 #include "rewards/math/budget.h"
 #include "rewards/math/extract.h"
+#include "rewards/math/units.h"
 
 namespace hone {
 
@@ -46,10 +47,14 @@ class Answer {
 struct Reading {
   std::optional<Answer> answer;  ///< absent when the text is no formula, or a limit was reached (see the budget)
   std::string text;  ///< the text without decoration (\left, \!, \text{and}, quotes ..), for comparing texts
+  std::optional<Unit> unit;  ///< that stood behind the value, if it is one that is known
 };
 
 /// Reads the spans of one candidate (kString excepted); several together are a set. Boxes in them are opened.
 Reading read_answer(std::span<const Span> spans, const CompareConfig& config, Budget& budget);
+
+/// A number times a factor, a decimal still one; absent for sets, relations and the like.
+std::optional<Answer> scaled(const Answer& answer, const Rational& factor);
 
 /// The value as a person would write it on one line: 1/2, {1, 2}, x = 3, [0, oo).
 std::string to_string(const Answer& answer);

@@ -29,8 +29,8 @@ constexpr std::array<NamedFunction, 5> kListFunctions{{{"gcd", Function::kGcd},
                                                        {"max", Function::kMax},
                                                        {"min", Function::kMin},
                                                        {"binomial", Function::kBinomial}}};
-constexpr std::array<NamedFunction, 3> kOtherFunctions{
-    {{"Re", Function::kRe}, {"Im", Function::kIm}, {"arg", Function::kArg}}};
+constexpr std::array<NamedFunction, 4> kOtherFunctions{
+    {{"Re", Function::kRe}, {"Im", Function::kIm}, {"arg", Function::kArg}, {"Gamma", Function::kGamma}}};
 
 template <size_t N>
 std::optional<Function> find_function(std::string_view name, const std::array<NamedFunction, N>& functions) {
@@ -60,6 +60,7 @@ class Parser {
       : tokens_(tokens), arena_(arena), quirks_(quirks), budget_(budget) {}
 
   Expr run() {
+    if (!quirks_) skip_introduction();
     Lists lists;
     if (!parse_lists(lists) || peek().kind != Tok::kEnd) return nullptr;
     if (auto* assigned = assigned_list(lists)) return assigned;
@@ -102,6 +103,11 @@ class Parser {
   };
 
   Expr number(const Rational& value) { return arena_.number(value); }
+
+  /// "= 5" and "\\approx 5" say 5.
+  void skip_introduction() {
+    while (take('=') || take_command("approx") || take_command("therefore")) continue;
+  }
 
   // Lists.
   bool parse_lists(Lists& lists) {
@@ -394,8 +400,12 @@ class Parser {
     return arena_.make(Op::kProduct, factors);
   }
 
-  /// 2\frac12 is 5/2; null when these two are no mixed number.
+  /// 2\frac12 is 5/2, 2\frac12\% a percentage; null when these two are no mixed number.
   Expr mixed_number(Expr whole, Expr part) {
+    if (part->is(Op::kPercent) && !quirks_) {
+      const auto* mixed = mixed_number(whole, (*part)[0]);
+      return mixed ? arena_.make(Op::kPercent, {mixed}) : nullptr;
+    }
     if (!whole->is_integer() || !part->is_number() || (whole->flags | part->flags) & kDecimal) return nullptr;
     if (part->value->sign() <= 0) return nullptr;
     const bool negative = whole->value->sign() < 0;
@@ -413,6 +423,7 @@ class Parser {
         value = arena_.make(Op::kPercent, {value});
       } else if (peek().is_command("degree")) {
         ++at_;
+        value = in_degrees(value);
       } else {
         return value;
       }
@@ -434,7 +445,10 @@ class Parser {
         continue;
       }
       ++at_;
-      if (skip_degree()) continue;
+      if (skip_degree()) {
+        base = in_degrees(base);
+        continue;
+      }
       if (base->is(Op::kMatrix) && skip_transpose()) {
         base = arena_.function(Function::kTranspose, {base});
         continue;
@@ -447,6 +461,11 @@ class Parser {
     return base;
   }
 
+  /// Degrees are numbers, but the sine of 30 degrees is not that of 30.
+  Expr in_degrees(Expr value) {
+    if (trigonometric_ == 0 || quirks_ || !is_scalar(value->op)) return value;
+    return arena_.make(Op::kProduct, {value, arena_.atom(Op::kPi), number(Rational(1, 180))});
+  }
   bool skip_degree() {
     static constexpr std::array<std::string_view, 3> kDegrees{"circ", "degree", "circle"};
     const bool braced = peek().is('{');
@@ -551,7 +570,9 @@ class Parser {
     const bool point = peek().is('.');
     const auto& bar = peek(point);
     if (bar.kind != Tok::kAccent || (!point && digits.find('.') == std::string::npos)) return {};
-    if (!bar.text.starts_with("overline{") && !bar.text.starts_with("bar{")) return {};
+    const bool repeats = bar.text.starts_with("overline{") || bar.text.starts_with("bar{") ||
+                         (!quirks_ && bar.text.starts_with("dot{"));
+    if (!repeats) return {};
     const size_t open = bar.text.find('{');
     const auto period = bar.text.substr(open + 1, bar.text.size() - open - 2);
     if (period.empty() || period.size() > 64 || !std::ranges::all_of(period, is_ascii_digit)) return {};
@@ -801,7 +822,10 @@ class Parser {
     const Level level(*this);
     Scripts found;
     if (!level.fits() || !scripts(found)) return nullptr;
+    const bool of_angle = function <= Function::kCsc;
+    trigonometric_ += of_angle;
     const auto* value = function_argument();
+    trigonometric_ -= of_angle;
     if (!scalar(value)) return nullptr;
     const bool inverse = found.power && found.power->is_number() && found.power->value->as_int() == -1;
     if (inverse) {
@@ -999,6 +1023,7 @@ class Parser {
   size_t at_ = 0;
   int depth_ = 0;
   int bars_ = 0;                  // | | that are open
+  int trigonometric_ = 0;         // sines and the like whose argument is being read
   bool seen_plus_minus_ = false;  // in the element being read
   int sign_ = 1;                  // what \pm means
 };

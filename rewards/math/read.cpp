@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "rewards/math/answer_data.h"
@@ -39,7 +40,7 @@ class Reader {
  public:
   Reader(Arena& arena, bool quirks, Budget& budget) : arena_(arena), quirks_(quirks), budget_(budget) {}
 
-  Expr latex(std::string_view source, std::string& text) {
+  Expr latex(std::string_view source, std::string& text, std::optional<Unit>& unit) {
     text = source;
     if (source.size() > budget_.limits().formula_bytes) {
       budget_.reach("length of a formula");
@@ -47,7 +48,8 @@ class Reader {
     }
     auto tokens = lex(source, quirks_);
     if (!spend_on(source, tokens) || tokens.empty()) return nullptr;
-    drop_units(tokens, quirks_);
+    const auto dropped = drop_units(tokens, quirks_);
+    if (!quirks_) unit = unit_of(dropped, tokens, source);
     text = join(tokens);
     merge_groups(tokens);
     const auto unread = tokens;
@@ -69,6 +71,21 @@ class Reader {
   }
 
  private:
+  /// What was dropped, or dollars, or the base of a numeral.
+  static std::optional<Unit> unit_of(std::string_view dropped, const std::vector<Token>& tokens,
+                                     std::string_view source) {
+    if (!dropped.empty()) return read_unit(dropped);
+    if (source.find("\\$") != std::string_view::npos) return read_unit("$");
+    const bool braced = tokens.size() > 2 && tokens[2].is('{');
+    const size_t base = braced ? 3 : 2;
+    const bool numeral = tokens.size() == base + (braced ? 3 : 2) && tokens[0].kind == Tok::kNumber && tokens[1].is('_') &&
+                         tokens[base].kind == Tok::kNumber && tokens[base].text.size() <= 2;
+    if (!numeral) return {};
+    int8_t value = 0;
+    std::from_chars(tokens[base].text.data(), tokens[base].text.data() + tokens[base].text.size(), value);
+    return numeral_of_base(value);
+  }
+
   bool spend_on(std::string_view source, const std::vector<Token>& tokens) {
     return budget_.spend(static_cast<int64_t>(source.size() / 8 + tokens.size()));
   }
@@ -124,7 +141,8 @@ class Reader {
   std::string merged_;
 };
 
-Expr read_span(const Span& span, Arena& arena, bool quirks, Budget& budget, std::string& text) {
+Expr read_span(const Span& span, Arena& arena, bool quirks, Budget& budget, Reading& reading) {
+  auto& text = reading.text;
   Reader reader(arena, quirks, budget);
   Expr value = nullptr;
   switch (span.kind) {
@@ -140,7 +158,7 @@ Expr read_span(const Span& span, Arena& arena, bool quirks, Budget& budget, std:
       text = span.text;
       return nullptr;
     default:
-      value = reader.latex(unbox(span.text, span.kind != SpanKind::kLastBoxes), text);
+      value = reader.latex(unbox(span.text, span.kind != SpanKind::kLastBoxes), text, reading.unit);
   }
   return value && span.percent && is_scalar(value->op) ? arena.make(Op::kPercent, {value}) : value;
 }
@@ -154,11 +172,11 @@ Reading read_answer(std::span<const Span> spans, const CompareConfig& config, Bu
   bool all = true;
   std::string texts;
   for (const auto& span : spans) {
-    std::string text;
-    const auto* value = read_span(span, data->arena, config.upstream_quirks, budget, text);
+    Reading part;
+    const auto* value = read_span(span, data->arena, config.upstream_quirks, budget, part);
     if (elements.empty() && all) data->root = value;
-    texts += texts.empty() ? text : " and " + text;
-    if (&span == &spans[0]) reading.text = text;
+    texts += texts.empty() ? part.text : " and " + part.text;
+    if (&span == &spans[0]) reading = std::move(part);
     all = all && value;
     if (!value) continue;
     if (value->is(Op::kSet)) {
@@ -171,8 +189,22 @@ Reading read_answer(std::span<const Span> spans, const CompareConfig& config, Bu
     data->root = data->arena.make(Op::kSet, elements);
     reading.text = texts;
   }
+  if (spans.size() > 1) reading.unit.reset();
   if (data->root) reading.answer.emplace(std::move(data));
   return reading;
+}
+
+std::optional<Answer> scaled(const Answer& answer, const Rational& factor) {
+  const auto* value = answer.data().root;
+  if (!is_scalar(value->op)) return {};
+  auto data = std::make_shared<AnswerData>();
+  auto& arena = data->arena;
+  if (value->is_number() && value->value->bits() <= MathLimits().result_bits) {
+    data->root = arena.number(*value->value * factor, value->flags);
+  } else {
+    data->root = arena.make(Op::kProduct, {arena.number(factor), arena.import(value)});
+  }
+  return Answer(std::move(data));
 }
 
 }  // namespace hone

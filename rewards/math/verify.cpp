@@ -35,15 +35,45 @@ bool same_upstream_text(const Found& gold, const Found& prediction) {
 /// Whether texts make up for values that are absent or not equal.
 bool same_as_written(const Found& gold, const Found& prediction, const MathConfig& config) {
   if (!config.text_fallback) return same_text(gold.choice, prediction.choice);
-  if (!config.compare.upstream_quirks) return gold.percent == prediction.percent && texts_match(gold, prediction);
+  if (!config.compare.upstream_quirks) {
+    const bool other_unit = gold.unit && prediction.unit && *gold.unit != *prediction.unit;  // not in the texts
+    return gold.percent == prediction.percent && !other_unit && texts_match(gold, prediction);
+  }
   return gold.value && prediction.value ? same_upstream_text(gold, prediction) : texts_match(gold, prediction);
 }
 
 std::string limit_reached(const Budget& budget) { return fmt::format("limit reached: {}", budget.reached()); }
 
-Score compare_values(const Answer& gold, const Answer& prediction, std::string_view shown, const MathConfig& config,
-                     Budget& budget) {
-  const auto compared = compare(gold, prediction, config.compare, budget);
+/// Values with the units that both, or one of them, have. A unit counts where the other side has one, too: 5 cm is
+/// 50 mm, neither is 5 km, and all are 5; of what only follows in the text, "60 miles an hour", the size alone counts.
+Comparison compare_quantities(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
+  const auto plainly = [&] { return compare(*gold.value, *prediction.value, config, budget); };
+  const auto converted = [&](const Rational& factor) {
+    const auto value = scaled(*prediction.value, factor);
+    return value ? compare(*gold.value, *value, config, budget) : plainly();
+  };
+  if (!gold.unit && !prediction.unit) return plainly();
+  if (gold.unit && prediction.unit) {
+    if (gold.unit->measures_same(*prediction.unit)) {
+      return *gold.unit == *prediction.unit
+                 ? plainly()
+                 : converted(prediction.unit->scale / gold.unit->scale);
+    }
+    const bool certain = gold.unit_in_formula && prediction.unit_in_formula;
+    const bool counts = gold.unit->is_count() || prediction.unit->is_count();
+    if (certain && !counts) return {Outcome::kDifferent, "measured in something else"};
+    return plainly();
+  }
+  const auto& unit = gold.unit ? gold.unit : prediction.unit;
+  auto compared = plainly();
+  if (!unit->is_count() || compared.outcome != Outcome::kDifferent) return compared;
+  return converted(gold.unit ? unit->scale.inverse() : unit->scale);  // 5 million, 5000000
+}
+
+Score compare_values(const Found& gold_found, const Found& prediction_found, const MathConfig& config, Budget& budget) {
+  const auto &gold = *gold_found.value, &prediction = *prediction_found.value;
+  const std::string_view shown = prediction_found.text;
+  const auto compared = compare_quantities(gold_found, prediction_found, config.compare, budget);
   const auto reason = fmt::format("answers '{}': {}", excerpt(shown), compared.reason);
   if (compared.outcome == Outcome::kUndecided) return Score::undecided(reason);
   if (compared.outcome == Outcome::kDifferent) return Score::wrong(reason);
@@ -73,7 +103,7 @@ struct Gold::State {
                                                  : "the gold answer cannot be read: " + limit);
     }
     if (found.value && prediction.value) {
-      return compare_values(*found.value, *prediction.value, prediction.text, config, budget);
+      return compare_values(found, prediction, config, budget);
     }
     if (prediction.has_answer()) {
       return Score::wrong(fmt::format("answers '{}', which is of another kind", excerpt(prediction.text)));

@@ -219,8 +219,8 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   snprintf(filter, sizeof filter, "%d", filter_fd);
   for (const int fd : {kSocket, library_fd, driver_fd, filter_fd}) inherit(fd);
   const char* argv[] = {"python3", "-s", "-S", "-B", driver, library, layers, filter, config.box, nullptr};
-  const char* environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/box/w", "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0",
-                               nullptr};
+  const char* environment[] = {
+      "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/box/w", "USER=user", "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", nullptr};
   execve(config.python, const_cast<char**>(argv), const_cast<char**>(environment));
   give_up(LayerId::kInterpreter);
 }
@@ -238,7 +238,8 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   char home[80], temporary[80];
   snprintf(home, sizeof home, "HOME=%s/w", config.box);
   snprintf(temporary, sizeof temporary, "TMPDIR=%s/tmp", config.box);
-  const char* environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", home, temporary, nullptr};
+  const char* environment[] = {
+      "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "USER=user", home, temporary, nullptr};
   auto* const words = const_cast<char**>(argv);
   auto* const variables = const_cast<char**>(environment);
   if (command) execve(argv[0], words, variables);
@@ -265,6 +266,10 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   become_native_worker();
 }
 
+void close_all() {
+  for (const int fd : {kSocket, filter_fd, library_fd, driver_fd}) close(fd);
+}
+
 /// Waits for the worker. In a pid namespace nothing outlives it; without one, all that is left is ended here.
 [[noreturn]] void supervise(pid_t worker) {
   sigset_t signals;
@@ -280,6 +285,20 @@ void inherit(int fd) { fcntl(fd, F_SETFD, 0); }
   _exit(0);
 }
 
+/// Without a pid namespace, who kills launcher and worker at once would leave a run to nobody: so there are two
+/// launchers, one above the other.
+void stand_guard() {
+  if (wanted(LayerId::kPidNamespace)) return;
+  const pid_t guarded = fork();
+  check(guarded >= 0, LayerId::kCount);
+  if (guarded > 0) {
+    close_all();
+    supervise(guarded);
+  }
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
 int launch() {
   close(4);  // our own executable
   prctl(PR_SET_NAME, "hone-jail");
@@ -290,12 +309,13 @@ int launch() {
   sigprocmask(SIG_SETMASK, &all, nullptr);
   die_with_host();
   prctl(PR_SET_CHILD_SUBREAPER, 1);
+  stand_guard();
   enter_user_namespace();
   enter_namespaces();
   const pid_t worker = fork();
   check(worker >= 0, LayerId::kPidNamespace);
   if (worker == 0) become_worker();
-  for (const int fd : {kSocket, filter_fd, library_fd, driver_fd}) close(fd);
+  close_all();
   supervise(worker);
 }
 

@@ -53,7 +53,7 @@ void each_entry(int folder, Visit visit) {
     unsigned char type;
     char name[];
   };
-  alignas(Entry) char entries[4096];
+  alignas(Entry) char entries[1024];
   lseek(folder, 0, SEEK_SET);
   for (long got; (got = syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0;) {
     for (long at = 0; at < got;) {
@@ -115,16 +115,20 @@ struct Held {
   uint64_t bytes = 0;
 };
 
-/// Deeper folders than a worker has stack for are not looked into; they are few, for each takes a file of the count.
+constexpr int kMostDepth = 96;  // of folders; init's stack has room for as many, and no program needs them
+
+/// Stops at more than `most` files; folders that lie too deep count as so many.
 void count(int folder, int depth, uint32_t most, Held* held) {
   each_entry(folder, [&](const char* name) {
     struct stat info;
     if (++held->files > most || fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return;
     held->bytes += static_cast<uint64_t>(info.st_blocks) * 512;
-    if (!S_ISDIR(info.st_mode) || depth == 0) return;
+    if (!S_ISDIR(info.st_mode)) return;
+    if (depth == kMostDepth) held->files = most + 1;
+    if (held->files > most) return;
     const int below = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (below < 0) return;
-    count(below, depth - 1, most, held);
+    count(below, depth + 1, most, held);
     close(below);
   });
 }
@@ -135,7 +139,7 @@ bool holds_more_than(const char* path, uint32_t files, uint64_t bytes) {
   const int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (folder < 0) return false;
   Held held;
-  count(folder, /*depth=*/24, files, &held);
+  count(folder, /*depth=*/0, files, &held);
   close(folder);
   return held.files > files || held.bytes > bytes;
 }
@@ -149,6 +153,23 @@ uint64_t resident_bytes_of_children(uint64_t enough) {
     char process[16];
     snprintf(process, sizeof process, "%d", found[i]);
     count += children_of(process, found + count, kMostProcesses - count);
+  }
+  return sum;
+}
+
+Share share_of_cores(pid_t process) {
+  pid_t found[kMostProcesses] = {process};
+  Share sum;
+  for (size_t i = 0, count = 1; i < count; ++i) {
+    char path[64], text[128], name[16];
+    snprintf(path, sizeof path, "/proc/%d/schedstat", found[i]);
+    if (read_text(path, text, sizeof text)) {
+      char* end;
+      sum.ran_ns += strtoull(text, &end, 10);
+      sum.waited_ns += strtoull(end, nullptr, 10);
+    }
+    snprintf(name, sizeof name, "%d", found[i]);
+    count += children_of(name, found + count, kMostProcesses - count);
   }
   return sum;
 }

@@ -11,6 +11,14 @@ namespace hone::sandbox {
 /// says so. Stops counting past `enough`.
 uint64_t resident_bytes_of_children(uint64_t enough);
 
+/// How long processes ran, and how long they waited for a core to run on.
+struct Share {
+  uint64_t ran_ns = 0, waited_ns = 0;
+};
+
+/// Of a process and all its descendants, the first thread of each; nothing where the kernel does not say.
+Share share_of_cores(pid_t process);
+
 /// Kills and reaps every descendant of the calling process, which must be a subreaper, until none is left.
 void kill_descendants();
 

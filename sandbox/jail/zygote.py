@@ -4,7 +4,8 @@ The worker itself never sees a program or a test: `hone_serve` returns only in a
 which then reads its job. What it prints decides nothing; the verdict is the wait status that the kernel gives the host.
 
 Function tests take two such processes in two jails, the checker (tests) and the answer (the program), joined by a
-channel. Only values cross it, as JSON with tagged types: exact built-in types and nothing else come out of decode().
+channel. Only values cross it, as JSON with tagged types: exact built-in types come out of decode(), and our own classes
+where the other side has a named tuple, an iterator, a function or an object.
 Every call carries a fresh random number that its reply must repeat, so replies cannot be written ahead.
 """
 import os, sys
@@ -19,7 +20,7 @@ PASSED, WRONG, RAISED, GONE, BROKEN = 0, 1, 2, 3, 4  # exit status of the checke
 MOST_BYTES = 32 << 20  # of one message
 JOB_FD, CHANNEL_FD = 3, 4
 
-import atexit, builtins, gc, linecache, threading, traceback, types
+import ast, atexit, builtins, gc, linecache, threading, traceback, types
 import abc, array, bisect, collections, copy, ctypes, dataclasses, datetime, decimal, enum, fractions, functools, heapq
 import io, itertools, json, math, operator, queue, random, re, site, statistics, string, struct, textwrap, time, typing
 
@@ -69,8 +70,12 @@ def print_error(error, hidden):
     trace = error.__traceback__
     for _ in range(hidden):
         trace = trace and trace.tb_next
+    error = error.with_traceback(trace)
+    show = sys.excepthook
+    if show is sys.__excepthook__ and not isinstance(error, MemoryError):
+        show = traceback.print_exception  # it shows the program's lines, which lie in no file
     try:
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        show(type(error), error, trace)
     except BaseException:
         pass
 
@@ -100,9 +105,15 @@ def settle():
     gc.enable()
 
 
+def search_own_folder():
+    """What a program writes it may import, as one that was started from there."""
+    sys.path.insert(0, os.getcwd())
+
+
 def run_script():
     source = read_job()
     module = new_main(source)
+    search_own_folder()
     try:
         exec(compile(source, "main.py", "exec", dont_inherit=True), module.__dict__)
         status = 0
@@ -120,13 +131,20 @@ class Refused(Exception):
     """A value that cannot cross, or a message that is none."""
 
 
+class Fields(tuple):
+    """A named tuple of the other side: a tuple, and its places by their names."""
+
+    def __init__(self, values, names=()):
+        self.__dict__.update((str(n), v) for n, v in zip(names, self) if not str(n).startswith("_"))
+
+    def __new__(cls, values, names=()):
+        return tuple.__new__(cls, values)
+
+
 class Codec:
     """Built-in values to JSON and back. A subclass crosses as the built-in type below it: the checker never meets an
-    object whose __eq__, __hash__ or __bool__ the other side wrote. Functions and objects stay where they are and cross
-    as a number (`handle`), by which the other side can call them."""
-
-    def __init__(self, handle_of, proxy_of):
-        self.handle_of, self.proxy_of = handle_of, proxy_of
+    object whose __eq__, __hash__ or __bool__ the other side wrote. What is no value stays where it is and crosses as a number
+    (`h`), by which the other side can call it; encode_iterator, encode_object and decode_object are of either side."""
 
     def encode(self, v):
         if v is None or v is True or v is False:
@@ -141,7 +159,8 @@ class Codec:
         if isinstance(v, list):
             return [self.encode(x) for x in list.__iter__(v)]
         if isinstance(v, tuple):
-            return {"t": [self.encode(x) for x in tuple.__iter__(v)]}
+            values = [self.encode(x) for x in tuple.__iter__(v)]
+            return {"u": [values, list(v._fields)]} if hasattr(type(v), "_fields") else {"t": values}
         if isinstance(v, dict):
             kind = "c" if isinstance(v, collections.Counter) else "d"
             return {kind: [[self.encode(k), self.encode(x)] for k, x in dict.items(v)]}
@@ -167,10 +186,10 @@ class Codec:
             return {"v": [self.encode(v.numerator), self.encode(v.denominator)]}
         if isinstance(v, (types.GeneratorType, map, filter, zip, enumerate, reversed, itertools.chain)) or (
                 type(v).__name__.endswith("iterator")):
-            return {"g": [self.encode(x) for x in v]}
+            return self.encode_iterator(v)
         if isinstance(v, (type({}.keys()), type({}.values()), type({}.items()))):
             return {"k": [self.encode(x) for x in v]}
-        return {"h": self.handle_of(v)}
+        return self.encode_object(v)
 
     def decode(self, v):
         if v is None or type(v) in (bool, int, str):
@@ -182,16 +201,14 @@ class Codec:
         (tag, x), = v.items()
         many = lambda: [self.decode(e) for e in x]
         pairs = lambda: {self.decode(k): self.decode(e) for k, e in x}
-        kinds = {"i": lambda: int(x, 16), "f": lambda: float.fromhex(x), "t": lambda: tuple(many()), "d": pairs,
+        kinds = {"i": lambda: int(x, 16), "f": lambda: float.fromhex(x), "t": lambda: tuple(many()),
+                 "u": lambda: Fields([self.decode(e) for e in x[0]], x[1]), "d": pairs,
                  "c": lambda: collections.Counter(pairs()), "s": lambda: set(many()), "z": lambda: frozenset(many()),
                  "b": lambda: bytes.fromhex(x), "y": lambda: bytearray.fromhex(x),
                  "j": lambda: complex(float.fromhex(x[0]), float.fromhex(x[1])), "r": lambda: range(*many()),
                  "q": lambda: collections.deque(many()), "n": lambda: decimal.Decimal(x),
-                 "v": lambda: fractions.Fraction(*many()), "g": lambda: iter(many()), "k": many,
-                 "h": lambda: self.proxy_of(x)}
-        if tag not in kinds:
-            raise Refused("not a value")
-        return kinds[tag]()
+                 "v": lambda: fractions.Fraction(*many()), "k": many}
+        return kinds[tag]() if tag in kinds else self.decode_object(tag, x)
 
 
 def write_message(message):
@@ -226,37 +243,70 @@ def read_message():
 
 # ---- the answer: loads the program, then does what the checker asks
 
-class Answer:
-    def __init__(self, module):
-        self.module, self.objects = module, []
-        self.codec = Codec(self.handle_of, self.callback_of)
+# What the tests may do to an object beside calling it. Not here: what compares or calculates, for then the answer would
+# say whether it is right; nor what makes a list of it, for a list does not show another face each time it is looked at.
+OPERATORS = {"set": setattr, "next": lambda iterator, count: list(itertools.islice(iterator, count))}
 
-    def handle_of(self, value):
-        self.objects.append(value)
-        return len(self.objects) - 1
+
+class Answer(Codec):
+    def __init__(self, module):
+        self.module, self.objects, self.numbers = module, [], {}
+
+    def number_of(self, value):
+        """The same for the same object."""
+        number = self.numbers.setdefault(id(value), len(self.objects))
+        if number == len(self.objects):
+            self.objects.append(value)
+        return number
+
+    def encode_iterator(self, v):
+        return {"g": self.number_of(v)}
+
+    def encode_object(self, v):
+        return {"h": self.number_of(v)}
+
+    def decode_object(self, tag, x):
+        """A function of the tests, an iterator, an object of ours, or one of a class that the prompt defines."""
+        if tag == "h":
+            return self.callback_of(x)
+        if tag == "g":
+            return iter(self.decode(x))
+        if tag == "o":
+            return self.target(x)
+        kind = self.module.__dict__[x[0]]
+        value = kind.__new__(kind)
+        value.__dict__.update(self.decode(x[1]))
+        return value
 
     def callback_of(self, number):
         """A function of the tests, given as an argument: calling it asks the checker."""
         def callback(*args, **kwargs):
-            encode = self.codec.encode
-            write_message({"callback": number, "args": encode(list(args)), "kwargs": encode(kwargs)})
-            reply = read_message()
+            write_message({"callback": number, "args": self.encode(list(args)), "kwargs": self.encode(kwargs)})
+            while "nonce" in (reply := read_message()):  # it may call us in turn
+                self.reply_to(reply)
             if "error" in reply:
                 raise RuntimeError(reply["error"])
-            return self.codec.decode(reply["value"])
+            return self.decode(reply["value"])
         return callback
 
     def target(self, call):
         if "name" in call:
-            return eval(compile(call["name"], "<entry point>", "eval"), self.module.__dict__)
-        target = self.objects[call["handle"]]
+            target = eval(compile(call["name"], "<entry point>", "eval"), self.module.__dict__)
+        else:
+            target = self.objects[call["handle"]]
         return getattr(target, call["attribute"]) if "attribute" in call else target
 
     def perform(self, call):
         target = self.target(call)
         if "args" not in call:
-            return target
-        return target(*self.codec.decode(call["args"]), **self.codec.decode(call["kwargs"]))
+            return {"value": self.encode(target)}
+        args, kwargs = self.decode(call["args"]), self.decode(call["kwargs"])
+        if "operator" in call:
+            return {"value": self.encode(OPERATORS[call["operator"]](target, *args))}
+        reply = {"value": self.encode(target(*args, **kwargs))}
+        if call.get("in_place"):
+            reply["left"] = self.encode([args, kwargs])
+        return reply
 
     def serve(self):
         while True:
@@ -264,14 +314,17 @@ class Answer:
             if call.get("end"):
                 write_message({"nonce": call["nonce"]})
                 return
-            try:
-                reply = {"value": self.codec.encode(self.perform(call))}
-            except BaseException as error:
-                print_error(error, 2)
-                reply = {"error": type(error).__name__, "builtin": isinstance(error, Exception) and builtin_name(error),
-                         "text": str(error)[:1000]}
-            reply["nonce"] = call["nonce"]
-            write_message(reply)
+            self.reply_to(call)
+
+    def reply_to(self, call):
+        try:
+            reply = self.perform(call)
+        except BaseException as error:
+            print_error(error, 2)
+            reply = {"error": type(error).__name__, "builtin": isinstance(error, Exception) and builtin_name(error),
+                     "text": str(error)[:1000]}
+        reply["nonce"] = call["nonce"]
+        write_message(reply)
 
 
 def builtin_name(error):
@@ -319,6 +372,7 @@ def load_answer(prompt, program):
 def run_answer():
     prompt, program, _ = parts_of_job()
     try:
+        search_own_folder()
         module = load_answer(prompt, program)
     except SystemExit as exit:
         leave(status_of(exit))
@@ -342,16 +396,40 @@ class CallRaised(Exception):
     """An exception of the answer that is not built in; tests may catch it as Exception."""
 
 
-class Checker:
+class Checker(Codec):
     def __init__(self):
-        self.callbacks, self.failure = [], None
-        self.codec = Codec(self.callback_number, lambda number: Proxy(self, {"handle": number}))
+        self.callbacks, self.proxies, self.failure = [], {}, None
+        self.names = {}  # of the tests and what the prompt defines
 
-    def callback_number(self, value):
-        if not callable(value):
-            raise TypeError("arguments of tested functions must be values or functions")
-        self.callbacks.append(value)
-        return len(self.callbacks) - 1
+    def encode_iterator(self, v):
+        return {"g": [self.encode(x) for x in v]}
+
+    def encode_object(self, v):
+        if type(v) is Proxy:
+            return {"o": v._target}
+        if callable(v):
+            self.callbacks.append(v)
+            return {"h": len(self.callbacks) - 1}
+        if self.names.get(type(v).__name__) is type(v):
+            return {"p": [type(v).__name__, self.encode(vars(v))]}
+        raise TypeError("arguments of tested functions must be values or functions")
+
+    def decode_object(self, tag, x):
+        if type(x) is not int or tag not in ("g", "h"):
+            raise Refused("not a value")
+        if tag == "g":
+            return self.pull(x)
+        return self.proxies.setdefault(x, Proxy(self, {"handle": x}))
+
+    def pull(self, number):
+        """An iterator of the answer, more of it at a time while it lasts: it may have no end."""
+        count = 1
+        while True:
+            part = self.operate({"handle": number}, "next", count)
+            yield from part
+            if len(part) < count:
+                return
+            count = min(2 * count, 1024)
 
     def fail(self, why):
         self.failure = why
@@ -374,20 +452,34 @@ class Checker:
     def call_back(self, message):
         try:
             function = self.callbacks[message["callback"]]
-            value = function(*self.codec.decode(message["args"]), **self.codec.decode(message["kwargs"]))
-            write_message({"value": self.codec.encode(value)})
+            value = function(*self.decode(message["args"]), **self.decode(message["kwargs"]))
+            write_message({"value": self.encode(value)})
         except Exception as error:
             write_message({"error": "%s: %s" % (type(error).__name__, error)})
 
-    def ask(self, target, args=None, kwargs=None):
-        message = dict(target)
-        if args is not None:
-            message["args"], message["kwargs"] = self.codec.encode(list(args)), self.codec.encode(kwargs)
+    def ask(self, message, part="value"):
         reply = self.exchange(message)
         if "error" in reply:
             self.raise_as_told(reply)
         try:
-            return self.codec.decode(reply["value"])
+            return self.decode(reply[part])
+        except Exception as error:
+            self.fail("the answer's reply cannot be read: %s" % error)
+
+    def operate(self, target, name, *args):
+        return self.ask(dict(target, operator=name, args=self.encode(list(args)), kwargs=self.encode({})))
+
+    def call(self, target, args, kwargs):
+        return self.ask(dict(target, args=self.encode(list(args)), kwargs=self.encode(kwargs)))
+
+    def call_in_place(self, target, args, kwargs):
+        """The arguments then hold what the answer left in its copies of them."""
+        left = self.ask(dict(target, args=self.encode(list(args)), kwargs=self.encode(kwargs), in_place=True), "left")
+        try:
+            for old, new in zip(args, left[0]):
+                replace(old, new)
+            for name, old in kwargs.items():
+                replace(old, left[1][name])
         except Exception as error:
             self.fail("the answer's reply cannot be read: %s" % error)
 
@@ -409,22 +501,35 @@ class Checker:
         raise error
 
 
+def replace(old, new):
+    if isinstance(old, (list, bytearray)) and isinstance(new, (list, bytearray)):
+        old[:] = new
+    elif isinstance(old, (dict, set)) and isinstance(new, (dict, set)):
+        old.clear()
+        old.update(new)
+    elif isinstance(old, collections.deque) and isinstance(new, collections.deque):
+        old.clear()
+        old.extend(new)
+
+
 class Proxy:
     """A function or object of the answer. It compares by identity and is true, whatever the answer's own says."""
     __slots__ = ("_checker", "_target")
 
     def __init__(self, checker, target):
-        self._checker, self._target = checker, target
+        object.__setattr__(self, "_checker", checker)
+        object.__setattr__(self, "_target", target)
 
     def __call__(self, *args, **kwargs):
-        return self._checker.ask(self._target, args, kwargs)
+        return self._checker.call(self._target, args, kwargs)
 
     def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
-        if "handle" in self._target:
-            return self._checker.ask(dict(self._target, attribute=name))
-        return Proxy(self._checker, {"name": "%s.%s" % (self._target["name"], name)})
+        return self._checker.ask(dict(self._target, attribute=name))
+
+    def __setattr__(self, name, value):
+        self._checker.operate(self._target, "set", name, value)
 
 
 ALIASES = {"np": "numpy", "pd": "pandas"}
@@ -434,18 +539,42 @@ class Names(dict):
     """Built-in names for the tests. A name that nobody defines is a module, if there is one of that name; else, where
     no entry point is given, the answer's. So nothing of the answer stands in for what has a meaning without it."""
 
-    def __init__(self, checker, ask_answer):
-        super().__init__(vars(builtins))
-        self.checker, self.ask_answer = checker, ask_answer
+    def __init__(self, checker, ask_answer, called):
+        super().__init__(vars(builtins), __in_place__=in_place)
+        self.checker, self.ask_answer, self.called = checker, ask_answer, called
 
     def __missing__(self, name):
         try:
-            return __import__(ALIASES.get(name, name))
+            if name not in self.called:  # as no module can be
+                return __import__(ALIASES.get(name, name))
         except Exception:
             pass
         if name.startswith("_") or not self.ask_answer:
             raise KeyError(name)
         return Proxy(self.checker, {"name": name})
+
+
+def in_place(function):
+    """What a call whose value the tests drop goes through: it is made for what it does to its arguments. Only then are
+    these changed: in `assert f(x) == sorted(x)` an answer could empty x and be right about nothing."""
+    if type(function) is not Proxy:
+        return function
+    return lambda *args, **kwargs: function._checker.call_in_place(function._target, args, kwargs)
+
+
+def mark_dropped_calls(node):
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, block, ()):
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                call = statement.value
+                name = ast.copy_location(ast.Name("__in_place__", ast.Load()), call.func)
+                call.func = ast.copy_location(ast.Call(name, [call.func], []), call.func)
+            else:
+                mark_dropped_calls(statement)
+
+
+def names_called(tree):
+    return {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
 
 
 def say(status, why):
@@ -461,10 +590,18 @@ def explain(error, source):
 
 
 def run_tests(checker, prompt, test, entry_point):
-    names = {"__name__": "tests", "__builtins__": Names(checker, ask_answer=not entry_point)}
-    if code := compiles(prompt + b"\n"):
+    try:
+        tree = ast.parse(test, "tests.py")
+        called = set() if entry_point else names_called(tree)
+        mark_dropped_calls(tree)
+        code = compile(tree, "tests.py", "exec", dont_inherit=True)
+    except Exception as error:
+        say(BROKEN, "the tests do not compile: %s" % error)
+    names = checker.names
+    names.update(__name__="tests", __builtins__=Names(checker, not entry_point, called))
+    if before := compiles(prompt + b"\n"):
         try:
-            exec(code, names)
+            exec(before, names)
         except Exception:
             pass
     candidate = Proxy(checker, {"name": entry_point or "candidate"})
@@ -472,10 +609,6 @@ def run_tests(checker, prompt, test, entry_point):
         names[entry_point] = candidate
     if entry_point:
         names["candidate"] = candidate
-    try:
-        code = compile(test, "tests.py", "exec", dont_inherit=True)
-    except Exception as error:
-        say(BROKEN, "the tests do not compile: %s" % error)
     exec(code, names)
     if callable(names.get("check")):
         names["check"](candidate)

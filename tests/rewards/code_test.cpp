@@ -186,6 +186,8 @@ TEST(CodeReward, RunsVerlRows) {
   expect_right_and_wrong(
       R"({"reward_model":{"style":"rule","ground_truth":"{\"inputs\": [\"2 3\", \"1 1\"], \"outputs\": [\"5\", \"2\"]}"}})",
       kSum, kFive);
+  expect_right_and_wrong(R"({"reward_model":{"ground_truth":"{\"assert_case\": [\"assert f([2, 1]) == 3\"]}"}})",
+                         "def f(x): return sum(x)", "def f(x): return 0");
   expect_right_and_wrong(R"({"input_output":{"inputs":["2 3\n","1 1\n"],"outputs":["5\n","2\n"]}})", kSum, kFive);
   expect_right_and_wrong(
       R"({"public_tests":{"input":["2 3"],"output":["5"]},"private_tests":{"input":["1 1"],"output":["2"]}})", kSum,

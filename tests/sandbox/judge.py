@@ -300,9 +300,9 @@ def read_cases(paths):
     return [json.loads(line) for path in paths for line in open(path, encoding="utf-8")]
 
 
-def missing_layers(program, uid):
+def missing_layers(program, uid, without=None):
     """Layers that this machine does not give; the cases that need one are left out."""
-    text = subprocess.run(command_of(program, uid, 1, None) + ["--capabilities"], stdout=subprocess.PIPE, check=True).stdout
+    text = subprocess.run(command_of(program, uid, 1, without) + ["--capabilities"], stdout=subprocess.PIPE, check=True).stdout
     return {name for name, layer in json.loads(text).items() if not layer["on"]}
 
 
@@ -326,8 +326,8 @@ def parts_of(rows):
 
 
 def judge_part(uid, program, rows, args):
-    missing = missing_layers(program, uid)
-    judged = [r for r in rows if r.get("layer") not in missing]
+    missing = missing_layers(program, uid, args.without)
+    judged = [r for r in rows if not missing & {r.get("layer"), r.get("needs")}]
     failed = judge_as(uid, program, judged, args.jobs, args.without)
     return uid, len(judged), failed, [r["id"] for r in rows if r not in judged]
 
@@ -353,11 +353,11 @@ def main():
             thread.start()
         for thread in threads:
             thread.join()
-    for uid, judged, failed, left_out in sorted(reports):
+    for uid, judged, failed, left_out in sorted(reports, key=lambda report: report[:2]):
         for case, found in failed.items():
             print("FAILED as %d: %s: %s" % (uid, case, "; ".join(found)))
         for case in left_out:
-            print("left out: %s: this machine has no such layer" % case)
+            print("left out: %s: no such layer here" % case)
         print("user %d: %d of %d cases hold" % (uid, judged - len(failed), judged))
     print("%.1f s" % (time.monotonic() - begin))
     return int(len(reports) < len(threads) or any(report[2] for report in reports))

@@ -115,7 +115,7 @@ TEST_F(PoolTest, ARunSeesNothingOfTheMachineNorOfOtherRuns) {
   std::filesystem::remove(path);
   run("open('left', 'w').write('x')");
   EXPECT_EQ(run("import os; print(os.path.exists('left'), 'PYTEST' in os.environ, len(os.environ))").stdout_text,
-            "False False 4\n");
+            "False False 5\n");
 }
 
 // ---- function tests
@@ -155,8 +155,52 @@ assert math.copysign(1, f(-0.0)) == -1
   EXPECT_VERDICT(
       check("import collections, enum\nclass E(enum.IntEnum):\n  A = 1\nP = collections.namedtuple('P', 'x y')\n"
             "def f(n): return [E.A, P(1, 2), collections.OrderedDict(a=1), (i for i in range(3))][n]",
-            "assert f(0) == 1 and f(1) == (1, 2) and f(2) == {'a': 1} and list(f(3)) == [0, 1, 2]"),
+            "assert f(0) == 1 and f(1) == (1, 2) and f(1).y == 2 and f(2) == {'a': 1} and list(f(3)) == [0, 1, 2]"),
       kOK);
+}
+
+TEST_F(PoolTest, WhatADroppedCallDoesToItsArgumentsIsSeen) {
+  const std::string sort = "def f(a): a.sort()", clear = "def f(a):\n  a.clear()\n  return []";
+  EXPECT_VERDICT(check(sort, "a = [3, 1]\nf(a)\nassert a == [1, 3]"), kOK);
+  EXPECT_VERDICT(check(clear, "a = [3, 1]\nf(a)\nassert a == [1, 3]"), kWA);
+  EXPECT_VERDICT(check(clear, "a = [3, 1]\nassert f(a) == sorted(a)"), kWA);
+  EXPECT_VERDICT(check("def f(d, *, s): d['k'] = s.pop()", "d, s = {}, {7}\nf(d, s=s)\nassert d == {'k': 7} and not s"),
+                 kOK);
+  EXPECT_VERDICT(
+      check("def f(a): raise ValueError", "a = [1]\ntry:\n  f(a)\nexcept ValueError: a += [2]\nassert a == [1, 2]"),
+      kOK);
+}
+
+TEST_F(PoolTest, ObjectsOfTheAnswerGiveValuesButDoNotJudgeThem) {
+  const std::string node =
+      "class Node:\n  def __init__(s, v, n=None): s.val, s.next = v, n\n"
+      "  def __eq__(s, o): return True\n  def __sub__(s, o): return 0\n"
+      "  __hash__ = object.__hash__\n";
+  EXPECT_VERDICT(check(node + "def f(h): return h.next",
+                       "h = Node(1, Node(2))\nassert f(h).val == 2\n"
+                       "assert f(h) is f(h)\nh.next.val = 3\nassert f(h).val == 3",
+                       ""),
+                 kOK);
+  EXPECT_VERDICT(check(node + "def f(x): return Node(x)", "assert f(1) == 2"), kWA);
+  EXPECT_VERDICT(check("class D:\n  __len__ = lambda s: 2\n  __iter__ = lambda s: iter([3, 1])\n"
+                       "  __getitem__ = lambda s, i: i\ndef f(x): return D()",
+                       "r = f([3, 1])\nassert sorted(r) == [1, 3] and r[0] <= r[1]"),
+                 kWA);  // shows one face to each question
+  EXPECT_VERDICT(check(node + "def f(x): return Node(x)", "assert abs(f(1) - 1) < 1e-6"), kWA);
+  EXPECT_VERDICT(check("def f():\n  n = 0\n  while True:\n    yield n\n    n += 1",
+                       "from itertools import islice\nassert list(islice(f(), 3)) == [0, 1, 2]"),
+                 kOK);
+  EXPECT_VERDICT(
+      check("def depth(t): return 1 + max(map(depth, t.children), default=0)", "assert f(Tree([Tree([])])) == 2",
+            "depth", "class Tree:\n  def __init__(s, c): s.children = c\n"),
+      kWA);  // `f` is nobody's
+  EXPECT_VERDICT(check("def f(t): return 1 + max(map(f, t.children), default=0)", "assert f(Tree([Tree([])])) == 2",
+                       "f", "class Tree:\n  def __init__(s, c): s.children = c\n"),
+                 kOK);
+}
+
+TEST_F(PoolTest, ACalledNameIsNoModule) {
+  EXPECT_VERDICT(check("def trace(m): return m[0][0]", "assert trace([[4]]) == 4", ""), kOK);
 }
 
 /// An answer that is wrong, and does something so that it should count as right.

@@ -1,13 +1,14 @@
 """Thousands of runs, killed workers, too many programs for the cores: nothing is left over, no verdict is wrong.
 
-    python3 tests/sandbox/stress.py PROGRAM [--runs N] [--oversubscribed N] [--jobs N]
+    python3 tests/sandbox/stress.py HONE_SANDBOX [--runs N] [--oversubscribed N] [--jobs N] [--user UID]
 
-PROGRAM has the contract of `hone sandbox`. The defaults are short enough for CI; issue-sized: --runs 10000
+HONE_SANDBOX is the test program that knows --without. The defaults are short enough for CI; issue-sized: --runs 10000
 --oversubscribed 4000. Started by root it runs as root and as the ordinary user 65534, one after the other.
 
 leaks            after a mix of right, wrong, endless, greedy, forking and crashing programs: processes, descriptors, mounts,
                  temporary files, shared memory, cgroups are what they were, resident memory within 8 MiB of it
-kills            kill -9 of the program, init, zygote, launcher and host in mid-run: no process of the run after 1 s
+kills            kill -9 of the program, init, zygote, launcher and host in mid-run, and of launcher and zygote together: no
+                 process of the run after 1 s; with all layers, and where there are no namespaces
 oversubscribed   four programs a core: at most .1 % of the verdicts of the benign and forging cases are wrong
 """
 
@@ -137,7 +138,7 @@ def roles(host, idle):
             "launcher": table[zygote][1], "host": host}, new
 
 
-def kill_one(command, role):
+def kill_some(command, roles_killed):
     pool = judge.Pool(command, dict(os.environ))
     pool.script("print(1)")
     host = judge.descendants(pool.process.pid, judge.processes())  # setpriv becomes the program
@@ -146,13 +147,15 @@ def kill_one(command, role):
     pool.process.stdin.flush()
     time.sleep(0.7)
     found, run = roles(pool.process.pid, idle)
-    os.kill(found[role], signal.SIGKILL)
+    for role in roles_killed:
+        os.kill(found[role], signal.SIGKILL)
     time.sleep(1)
-    gone = run | ({found["zygote"]} if role in ("zygote", "launcher") else set())
-    if role == "host":
+    gone = run | ({found["zygote"]} if {"zygote", "launcher"} & set(roles_killed) else set())
+    if "host" in roles_killed:
         gone |= idle
+    role = " and ".join(roles_killed)
     problems = ["%s of the run of a killed %s is there after 1 s" % (command, role) for command in judge.stays(gone).values()]
-    if role == "host":
+    if "host" in roles_killed:
         pool.process.stdin.close()
         pool.process.wait()
         return problems
@@ -166,7 +169,8 @@ def kill_one(command, role):
 
 
 def kills(command):
-    return [p for role in ("program", "init", "zygote", "launcher", "host") for p in kill_one(command, role)]
+    together = [("program",), ("init",), ("zygote",), ("launcher",), ("launcher", "zygote"), ("host",)]
+    return [p for roles_killed in together for p in kill_some(command, roles_killed)]
 
 
 def oversubscribed(command, runs):
@@ -189,13 +193,15 @@ def main():
     parser.add_argument("--runs", type=int, default=600)
     parser.add_argument("--oversubscribed", type=int, default=400)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--user", type=int, help="run as this user only")
     args = parser.parse_args()
     problems = []
     with judge.within_reach(args.program) as program:
-        for user in judge.users():
+        for user in judge.users() if args.user is None else [args.user]:
             print("as user %d" % user)
             found = leaks(judge.command_of(program, user, args.jobs, None), args.runs)
-            found += kills(judge.command_of(program, user, 1, None))
+            for without in (None, "user_namespace"):
+                found += kills(judge.command_of(program, user, 1, without))
             found += oversubscribed(judge.command_of(program, user, 4 * os.cpu_count(), None), args.oversubscribed)
             problems += ["as %d: %s" % (user, p) for p in found]
     print("\n".join(problems) or "nothing is left over")

@@ -98,6 +98,29 @@ TEST(MathCases, ExtractsWhatUpstreamExtracts) {
   }
 }
 
+/// Our own cases of every kind: for training what is right by mathematics, with quirks what upstream says, where it is
+/// right or that is a matter of policy. A handful are decided otherwise on purpose (docs/limits.md).
+TEST(MathCases, JudgesTheWrittenCases) {
+  Tally right, agreeing;
+  for (auto row : read_rows("written_cases.jsonl")) {
+    row["config"] = json::object();
+    const auto truth = row.at("truth"), upstream = row.at("upstream");
+    if (!truth.is_null()) {
+      row["expected"] = truth;
+      const auto score = judge(row, /*quirks=*/false);
+      right.add(row, score);
+      EXPECT_FALSE(truth == false && score.verdict == Verdict::kCorrect) << row.dump();
+    }
+    if (!truth.is_null() && truth != upstream) continue;
+    row["expected"] = upstream;
+    agreeing.add(row, judge(row, /*quirks=*/true));
+  }
+  EXPECT_GE(right.rows, 950);
+  EXPECT_EQ(right.agree, right.rows) << right.misses;
+  EXPECT_GE(agreeing.rows, 900);
+  EXPECT_GE(agreeing.share(), 0.995) << agreeing.misses;
+}
+
 TEST(MathCases, PublishedGsm8kRowsAnswerThemselves) {
   const auto rows = read_rows("gsm8k_rows.jsonl");
   for (size_t i = 0; i < rows.size(); ++i) {
