@@ -81,6 +81,7 @@ int chat_template(const ChatTemplateArgs& args);
 struct InspectArgs {
   std::string path;  ///< a run directory or a model folder
   std::optional<std::string> sql;
+  std::optional<std::string> lineage;  ///< a stage, or the id of a rollout
   bool json = false;
 };
 int inspect(const InspectArgs& args);
@@ -88,7 +89,8 @@ int inspect(const InspectArgs& args);
 struct ReportArgs {
   std::string run;
   std::string out;         ///< empty: RUN/report.html
-  std::string svg, stage;  ///< both or neither
+  std::string svg, stage;  ///< a figure: of the stage's curve, or without one of the evaluations
+  bool table = false;
 };
 int report(const ReportArgs& args);
 
