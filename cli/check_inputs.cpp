@@ -24,17 +24,33 @@ class InputCheck {
 
   void check(const BaseConfig& c) {
     const Task& task = task_named(c.task);
-    nlohmann::json config = c.model_config;
-    config["vocab_size"] = Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name).vocab_size();
-    parse_recipe_model(config, "model_config");
+    check_shape(c.model_config, Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name));
   }
   void check(const SftConfig& c) {
     const Source* source = model_of(c.model);
     if (source && is_outside(c.data)) {
-      load_documents(path_of(c.data), source->tokenizer, source->end_token, c.completion_only_loss, c.max_length);
+      load_documents(path_of(c.data), source->tokenizer, source->end_token, c);
     } else {
       check_exists(c.data);
     }
+  }
+  void check(const DistilConfig& c) {
+    if (!c.sft.model.empty()) return check(c.sft);
+    check_exists(c.sft.data);
+    if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->tokenizer);
+  }
+  void check(const GenerateConfig& c) {
+    make_rewards(c.reward_funcs);
+    check_prompts(c.model, c.data);
+  }
+  void check(const FilterConfig& c) {
+    check_exists(c.data);
+    if (!c.rewrite.empty() && !task_named(c.rewrite).rewrite) {
+      throw std::invalid_argument(fmt::format("task '{}' has no rule to rewrite completions by", c.rewrite));
+    }
+  }
+  void check(const MergeConfig& c) {
+    for (const auto& data : c.data) check_exists(data);
   }
   void check(const RlConfig& c) {
     make_rewards(c.reward_funcs, c.reward_weights);
@@ -53,6 +69,11 @@ class InputCheck {
     int32_t end_token;
     PromptEncoder prompts;
   };
+
+  static void check_shape(nlohmann::json model_config, const Tokenizer& tokenizer) {
+    model_config["vocab_size"] = tokenizer.vocab_size();
+    parse_recipe_model(model_config, "model_config");
+  }
 
   static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
   fs::path path_of(const std::string& value) const { return resolve_path(value, recipe_dir_, run_dir_); }

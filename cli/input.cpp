@@ -176,7 +176,9 @@ std::vector<int32_t> token_ids_of(const json& row) {
 }
 
 const Tasks& known_tasks() {
-  static const Tasks tasks{{"countdown", countdown_task()}, {"one_liner", one_liner_task()}};
+  static const Tasks tasks{{"countdown", countdown_task()},
+                           {"countdown_bilingual", bilingual_countdown_task()},
+                           {"one_liner", one_liner_task()}};
   return tasks;
 }
 

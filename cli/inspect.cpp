@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "rl/chart.h"
+#include "rl/lineage.h"
 #include "rl/run_store.h"
 
 namespace hone {
@@ -96,6 +97,63 @@ void print_query(const QueryResult& result, bool as_json) {
     for (const json& cell : row) rows.back().push_back(cell.is_string() ? cell.get<std::string>() : cell.dump());
   }
   std::cout << table(result.columns, rows);
+}
+
+// ---- lineage --------------------------------------------------------------------------------------------------------
+
+/// "2980 in 1024-1031, 1040-1043, .."
+std::string describe_ids(const ordered_json& ranges) {
+  constexpr size_t kShown = 4;
+  int64_t count = 0;
+  std::vector<std::string> texts;
+  for (const auto& range : ranges) {
+    const auto first = range[0].get<int64_t>(), last = range[1].get<int64_t>();
+    count += last - first + 1;
+    texts.push_back(first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last));
+  }
+  const bool cut = texts.size() > kShown;
+  if (cut) texts.resize(kShown);
+  return fmt::format("{} ({}{})", count, fmt::join(texts, ", "), cut ? ", .." : "");
+}
+
+void print_tree(const ordered_json& node, const std::string& indent) {
+  const auto text = [&](const char* key) { return node.at(key).get<std::string>(); };
+  if (node.contains("seen")) {
+    std::cout << fmt::format("{}: see above\n", text("stage"));
+    return;
+  }
+  std::cout << fmt::format("{}: {}, seed {}, recipe {:.12}\n", text("stage"), text("kind"),
+                           node.at("seed").get<uint64_t>(), text("recipe_sha256"));
+  const auto& rollouts = node.at("rollouts");
+  const bool learns = text("kind") == "rl";
+  if (!rollouts.at("own").empty()) {
+    std::cout << fmt::format("{}  rollouts {}: {}\n", indent, learns ? "that taught it" : "it sampled",
+                             describe_ids(rollouts.at("own")));
+  }
+  if (!rollouts.at("data").empty()) {
+    std::cout << fmt::format("{}  rows from rollouts: {}\n", indent, describe_ids(rollouts.at("data")));
+  }
+  for (const auto& parent : node.at("parents")) {
+    std::cout << fmt::format("{}  {} {} ({:.12}) <- ", indent, parent.at("key").get<std::string>(),
+                             parent.at("value").get<std::string>(), parent.at("sha256").get<std::string>());
+    if (parent.contains("from")) print_tree(parent.at("from"), indent + "    ");
+    else std::cout << "outside of the run\n";
+  }
+}
+
+void print_lineage(const fs::path& run, const std::string& what, bool as_json) {
+  const bool is_rollout =
+      !what.empty() && what.find_first_not_of("0123456789") == std::string::npos && what.size() < 19;
+  const ordered_json lineage = is_rollout ? lineage_of_rollout(run, std::stoll(what)) : lineage_of_stage(run, what);
+  if (as_json) {
+    std::cout << lineage.dump() << '\n';
+  } else if (is_rollout) {
+    for (const auto& [key, value] : lineage.items()) {
+      std::cout << fmt::format("{:<15} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  } else {
+    print_tree(lineage, "");
+  }
 }
 
 // ---- model ----------------------------------------------------------------------------------------------------------
@@ -206,11 +264,14 @@ int inspect(const InspectArgs& args) {
   if (fs::exists(path / "run.db")) {
     const auto run = as_input([&] { return std::make_unique<RunReader>(path); });
     if (args.sql) print_query(run->query(*args.sql), args.json);
+    else if (args.lineage) print_lineage(path, *args.lineage, args.json);
     else print_run(args.path, *run, args.json);
     return 0;
   }
-  if (args.sql)
-    throw std::invalid_argument(fmt::format("{}: --sql needs a run directory, and there is no run.db", args.path));
+  if (args.sql || args.lineage) {
+    throw std::invalid_argument(
+        fmt::format("{}: --sql and --lineage need a run directory, and there is no run.db", args.path));
+  }
   if (!fs::exists(path / "config.json") && !fs::exists(path / "final" / "config.json")) {
     throw std::invalid_argument(
         fmt::format("{}: neither a run (run.db) nor a model (config.json) is there", args.path));

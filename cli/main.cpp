@@ -162,7 +162,9 @@ class CommandLine {
     verb.app->add_flag("--resume", a.resume, "go on with the run in the run directory, or start it");
     verb.app->add_option("--from", a.from, "run this stage and all after it again");
     verb.app->add_option("--until", a.until, "the last stage to run");
-    verb.app->add_flag("--dry-run", a.dry_run, "check the recipe and print it with every default; touch nothing");
+    verb.app->add_flag(
+        "--dry-run", a.dry_run,
+        "check the recipe, print it with every default and the plan with estimated times; touch nothing");
     verb.compute();
     verb.example("hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
   }
@@ -277,6 +279,10 @@ class CommandLine {
     verb.app->add_option("--model", a.model, "model folder: parameters, active ones, cache bytes a token")
         ->excludes(path)
         ->excludes(sql);
+    verb.app
+        ->add_option("--lineage", a.lineage,
+                     "a stage: what led to it, down to the rollouts that taught it; a rollout's id: what it taught")
+        ->excludes(sql);
     verb.app->add_flag("--json", a.json, "print JSON (with --sql: a list of rows)");
     verb.example(
         "hone inspect runs/r1_zero_countdown --sql \"SELECT step, value FROM steps WHERE stage='rl' AND "
@@ -288,10 +294,12 @@ class CommandLine {
     auto& a = *verb.args;
     verb.app->add_option("run", a.run, "run directory")->required();
     verb.app->add_option("-o,--out", a.out, "where the page goes (default: RUN/report.html)");
-    auto* svg =
-        verb.app->add_option("--svg", a.svg, "write the curve of --stage to this file (and the page only with -o)");
-    auto* stage = verb.app->add_option("--stage", a.stage, "the stage of --svg")->needs(svg);
-    svg->needs(stage);
+    auto* svg = verb.app->add_option(
+        "--svg", a.svg,
+        "write a figure of all evaluations, or of --stage's curve, to this file (the page only with -o)");
+    verb.app->add_option("--stage", a.stage, "the stage of --svg")->needs(svg);
+    verb.app->add_flag("--table", a.table,
+                       "print the evaluations as a Markdown table (and write the page only with -o)");
     verb.example("hone report runs/r1_zero_countdown --svg curve.svg --stage rl");
   }
 

@@ -9,11 +9,19 @@
 #include "cli/input.h"
 #include "cli/verbs.h"
 #include "models/kernels/thread_pool.h"
+#include "rl/plan.h"
 #include "rl/recipe.h"
 #include "rl/run.h"
 
 namespace hone {
 namespace fs = std::filesystem;
+namespace {
+
+int64_t task_rows(const std::string& task, const std::string& file) {
+  return static_cast<int64_t>(task_named(task).problem_rows(file == "heldout.jsonl").size());
+}
+
+}  // namespace
 
 int train(const TrainArgs& args) {
   const Recipe recipe = load_recipe(args.recipe, args.set);
@@ -26,7 +34,8 @@ int train(const TrainArgs& args) {
                      .progress = terminal_options(STDOUT_FILENO)};
   check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value());
   if (args.dry_run) {
-    std::cout << describe(recipe);
+    std::cout << describe(recipe)
+              << describe(plan_of(recipe, options.recipe_dir, options.run_dir, task_rows, options.threads));
     return 0;
   }
   options.progress.color = options.progress.terminal && std::getenv("NO_COLOR") == nullptr;

@@ -88,6 +88,7 @@ struct InspectArgs {
   std::string path;   ///< a run directory or a model folder
   std::string model;  ///< a model folder; path or this
   std::optional<std::string> sql;
+  std::optional<std::string> lineage;  ///< a stage, or the id of a rollout
   bool json = false;
 };
 int inspect(const InspectArgs& args);
@@ -95,7 +96,8 @@ int inspect(const InspectArgs& args);
 struct ReportArgs {
   std::string run;
   std::string out;         ///< empty: RUN/report.html
-  std::string svg, stage;  ///< both or neither
+  std::string svg, stage;  ///< a figure: of the stage's curve, or without one of the evaluations
+  bool table = false;
 };
 int report(const ReportArgs& args);
 

@@ -84,6 +84,7 @@ struct BaseConfig {
   int64_t tokens_per_step = 1024;
   int64_t max_tries = 16;
   double guided_fraction = 0.35;
+  double foreign_fraction = 0.25, mixed_fraction = 0.3;
   OptimConfig optim;
 
   template <class Visitor>
@@ -95,6 +96,10 @@ struct BaseConfig {
       "tokens of one optimizer step, in whole documents of similar length");
     v("max_tries", max_tries, Range{1, 64}, "longest search document, in tries");
     v("guided_fraction", guided_fraction, kUnit, "share of tries whose second step is the one closest to the target");
+    v("foreign_fraction", foreign_fraction, kUnit,
+      "tasks of two languages: share of documents that think in the second one");
+    v("mixed_fraction", mixed_fraction, kUnit,
+      "tasks of two languages: share of documents that draw the language of every word");
     optim.visit(v);
   }
 };
@@ -103,6 +108,7 @@ struct BaseConfig {
 struct SftConfig {
   std::string model, data;
   bool completion_only_loss = true;
+  bool use_token_ids = true;
   int64_t tokens_per_step = 4096;
   int64_t max_length = 4096;
   OptimConfig optim;
@@ -112,6 +118,8 @@ struct SftConfig {
     v("model", model, Words{}, "model folder, or ${stage}");
     v("data", data, Words{}, "JSONL rows, or ${stage}/file");
     v("completion_only_loss", completion_only_loss, "the prompt's tokens carry no loss");
+    v("use_token_ids", use_token_ids,
+      "learn from the token ids of rows that have them; false: from their text, for a model with another tokenizer");
     v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole rows of similar length");
     v("max_length", max_length, kAtLeastOne, "longer rows are refused");
     optim.visit(v);
@@ -218,11 +226,104 @@ struct EvalConfig {
   }
 };
 
+/// kind: generate. Samples k completions of every row and scores them into rows.jsonl (rl/samples.h).
+struct GenerateConfig {
+  std::string model, data;
+  std::vector<std::string> reward_funcs = {};
+  int64_t num_generations = 8;
+  int64_t limit = 0;
+  int64_t prompts_per_step = 128;
+  SamplingConfig sampling;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows, or ${stage}/file");
+    v("reward_funcs", reward_funcs, "rewards by name; the first decides what is correct");
+    v("num_generations", num_generations, kAtLeastOne, "completions of a row");
+    v("limit", limit, kCount, "rows to use; 0: all");
+    v("prompts_per_step", prompts_per_step, kAtLeastOne,
+      "rows sampled and stored together; a stopped run goes on after the last such step; changes no result");
+    sampling.visit(v);
+  }
+};
+
+/// kind: filter. Rejection sampling: which rows stay in rows.jsonl (rl/filter.h).
+struct FilterConfig {
+  std::string data;
+  bool correct_only = true, finished_only = true;
+  int64_t min_length = 0, max_length = 0;
+  std::string language = "any";
+  double min_language_share = 1.0;
+  int64_t repetition_ngram = 0;
+  double min_pass_rate = 0, max_pass_rate = 1;
+  std::string rewrite = "";
+  bool drop_duplicates = true;
+  int64_t max_per_prompt = 0;
+  std::string prefer = "first";
+  int64_t difficulty_bins = 0;
+  double balance_ratio = 1;
+  int64_t limit = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("data", data, Words{}, "JSONL rows with completions, or ${stage}/file");
+    v("correct_only", correct_only, "keep only what the first reward calls correct");
+    v("finished_only", finished_only, "keep only completions with an end token");
+    v("min_length", min_length, kCount, "shortest completion, in tokens");
+    v("max_length", max_length, kCount, "longest completion, in tokens; 0: any");
+    v("language", language, Words{"any", "en", "ru", "zh"}, "what the thoughts must be written in");
+    v("min_language_share", min_language_share, kUnit, "share of the thoughts' words that must be in that language");
+    v("repetition_ngram", repetition_ngram, kCount, "drop completions that say so many tokens in a row twice; 0: off");
+    v("min_pass_rate", min_pass_rate, kUnit, "drop prompts solved by a smaller share of their completions: too hard");
+    v("max_pass_rate", max_pass_rate, kUnit, "drop prompts solved by a larger share: too easy");
+    v("rewrite", rewrite, Words{}, "the task that puts kept completions into a readable form; empty: as they are");
+    v("drop_duplicates", drop_duplicates, "of equal completions of a prompt keep one");
+    v("max_per_prompt", max_per_prompt, kCount, "rows of a prompt that are kept; 0: all");
+    v("prefer", prefer, Words{"first", "short", "long"}, "which of them");
+    v("difficulty_bins", difficulty_bins, Range{0, 100},
+      "balance the prompts' pass rates over so many equal intervals; 0: off");
+    v("balance_ratio", balance_ratio, Range{1, 1e9}, "rows of an interval, at most, for one of the scarcest interval");
+    v("limit", limit, kCount, "rows to keep, drawn at random; 0: all");
+  }
+};
+
+/// kind: merge. Mixes data sets by weight into rows.jsonl, in random order (rl/merge.h).
+struct MergeConfig {
+  std::vector<std::string> data = {};
+  std::vector<double> weights = {};
+  int64_t num_rows = 0;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("data", data, "data sets: JSONL rows, or ${stage}/file");
+    v("weights", weights, "shares of the mixture, one a data set; empty: by their sizes");
+    v("num_rows", num_rows, kCount, "rows of the mixture, a data set that runs out is repeated; 0: until one runs out");
+  }
+};
+
+/// kind: distil. A student learns from its teacher's completions, token by token (DeepSeek-R1 2.4: SFT alone).
+struct DistilConfig {
+  std::string teacher;
+  nlohmann::json model_config = nlohmann::json::object();
+  double initializer_range = 0.02;
+  SftConfig sft;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("teacher", teacher, Words{}, "the model that wrote the data; a student of model_config takes its tokenizer");
+    v("model_config", model_config, "the fields of a new student's config.json; else `model` names the student");
+    v("initializer_range", initializer_range, kPositive, "standard deviation of a new student's random weights");
+    sft.visit(v);
+  }
+};
+
 struct StageConfig {
   std::string name;
   std::string kind;
   std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
-  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig> options;
+  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig>
+      options;
 };
 
 struct Recipe {

@@ -194,8 +194,7 @@ void visit_options(StageConfig& stage, Visitor& visitor) {
 // ---- reading --------------------------------------------------------------------------------------------------------
 
 const Names kStageKeys{"name", "kind", "gates"};
-const Names kKinds{"base", "sft", "rl", "eval"};
-const Names kLaterKinds{"generate", "filter", "merge", "distil"};
+const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval"};
 
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -281,8 +280,6 @@ void set_option(StageConfig& stage, const std::string& key, const YAML::Node& no
 
 void check_kind(const std::string& place, const std::string& kind) {
   if (contains(kKinds, kind)) return;
-  const std::string available = fmt::format("kinds are {}", fmt::join(kKinds, ", "));
-  if (contains(kLaterKinds, kind)) fail(place, fmt::format("kind '{}' is not available yet; {}", kind, available));
   fail(place, fmt::format("unknown kind '{}'; {}", kind, did_you_mean(kind, kKinds)));
 }
 
@@ -291,6 +288,10 @@ StageConfig empty_stage(const std::string& name, const std::string& kind) {
   if (kind == "sft") stage.options = SftConfig{};
   if (kind == "rl") stage.options = RlConfig{};
   if (kind == "eval") stage.options = EvalConfig{};
+  if (kind == "generate") stage.options = GenerateConfig{};
+  if (kind == "filter") stage.options = FilterConfig{};
+  if (kind == "merge") stage.options = MergeConfig{};
+  if (kind == "distil") stage.options = DistilConfig{};
   return stage;
 }
 
@@ -304,26 +305,47 @@ std::string required_text(const std::vector<Entry>& keys, const std::string& key
   fail(place, fmt::format("a stage without '{}'; every stage has a name and a kind", key));
 }
 
-StageConfig read_stage(const YAML::Node& node, const std::string& origin) {
+/// Kind -> the options that its stages begin with.
+using Defaults = std::map<std::string, std::vector<Entry>>;
+
+/// Each is tried on an empty stage, so that a wrong one is found where it stands.
+Defaults read_defaults(const YAML::Node& node, const std::string& origin) {
+  Defaults defaults;
+  for (const auto& [kind, options, place] : entries(node, origin, "defaults")) {
+    check_kind(place, kind);
+    StageConfig stage = empty_stage("defaults", kind);
+    for (const auto& entry : entries(options, origin, "defaults of kind " + kind)) {
+      set_option(stage, entry.key, entry.value, entry.place);
+      defaults[kind].push_back(entry);
+    }
+  }
+  return defaults;
+}
+
+StageConfig read_stage(const YAML::Node& node, const std::string& origin, const Defaults& defaults) {
   const auto keys = entries(node, origin, "a stage");
   const std::string place = line_of(origin, node);
   const std::string name = required_text(keys, "name", place), kind = required_text(keys, "kind", place);
   check_kind(fmt::format("{}: stage '{}'", place, name), kind);
   StageConfig stage = empty_stage(name, kind);
+  if (const auto found = defaults.find(kind); found != defaults.end()) {
+    for (const auto& [key, value, line] : found->second) set_option(stage, key, value, line);
+  }
   for (const auto& [key, value, line] : keys) {
     if (key != "name" && key != "kind") set_option(stage, key, value, line);
   }
   return stage;
 }
 
-void read_top_key(Recipe& recipe, const Entry& entry, const std::string& origin) {
+void read_top_key(Recipe& recipe, const Entry& entry, const std::string& origin, const Defaults& defaults) {
   const auto& [key, node, place] = entry;
+  if (key == "defaults") return;  // read before
   if (key == "name") return with_place(place, key, node, [&] { recipe.name = read_name(entry.value); });
   if (key == "seed") return with_place(place, key, node, [&] { recipe.seed = read_seed(entry.value); });
   if (key != "stages")
-    fail(place, fmt::format("unknown key '{}'; {}", key, did_you_mean(key, {"name", "seed", "stages"})));
+    fail(place, fmt::format("unknown key '{}'; {}", key, did_you_mean(key, {"name", "seed", "defaults", "stages"})));
   if (!node.IsSequence()) fail(place, fmt::format("stages is {}, allowed is a list of stages", shown(node)));
-  for (const auto& stage : node) recipe.stages.push_back(read_stage(stage, origin));
+  for (const auto& stage : node) recipe.stages.push_back(read_stage(stage, origin, defaults));
 }
 
 YAML::Node load_yaml(const std::string& text, const std::string& origin) {
@@ -415,7 +437,12 @@ Recipe read_recipe(const std::string& yaml, const std::string& origin, const std
                    const std::vector<std::string>& overrides) {
   Recipe recipe;
   recipe.name = default_name;
-  for (const auto& entry : entries(load_yaml(yaml, origin), origin, "a recipe")) read_top_key(recipe, entry, origin);
+  const auto keys = entries(load_yaml(yaml, origin), origin, "a recipe");
+  Defaults defaults;
+  for (const auto& entry : keys) {
+    if (entry.key == "defaults") defaults = read_defaults(entry.value, origin);
+  }
+  for (const auto& entry : keys) read_top_key(recipe, entry, origin, defaults);
   for (const auto& text : overrides) apply_override(recipe, text);
   const Names conflicts = validate(recipe);
   if (!conflicts.empty()) fail(origin, fmt::format("{}", fmt::join(conflicts, "; ")));

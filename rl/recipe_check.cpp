@@ -83,6 +83,39 @@ class StageChecker {
     check_sampling(o.sampling);
   }
 
+  void check_options(const GenerateConfig& o) {
+    check_sources(o.model, o.data);
+    check_rewards(o.reward_funcs);
+    check_sampling(o.sampling);
+  }
+  void check_options(const FilterConfig& o) {
+    check_data(o.data);
+    require(o.max_length == 0 || o.min_length <= o.max_length,
+            fmt::format("min_length {} is above max_length {}", o.min_length, o.max_length));
+    require(o.min_pass_rate <= o.max_pass_rate,
+            fmt::format("min_pass_rate {} is above max_pass_rate {}", o.min_pass_rate, o.max_pass_rate));
+  }
+  void check_options(const MergeConfig& o) {
+    require(!o.data.empty(), "data is missing; list at least one data set");
+    for (const auto& data : o.data) check_data(data);
+    if (o.weights.empty()) return;
+    require(o.weights.size() == o.data.size(),
+            fmt::format("weights has {} numbers and data {} data sets; give one weight each, or none", o.weights.size(),
+                        o.data.size()));
+    require(std::all_of(o.weights.begin(), o.weights.end(), [](double w) { return w > 0; }),
+            "weights must be above 0; leave out a data set that is not wanted");
+  }
+  void check_options(const DistilConfig& o) {
+    check_data(o.sft.data);
+    check_optim(o.sft.optim);
+    if (!o.teacher.empty()) check_model("teacher", o.teacher);
+    if (!o.sft.model.empty()) check_model("model", o.sft.model);
+    require(o.sft.model.empty() != o.model_config.empty(),
+            "a student is either a model (folder or ${stage}) or a model_config; give one of them");
+    require(o.model_config.empty() || !o.teacher.empty(),
+            "teacher is missing; a student of model_config takes its tokenizer");
+  }
+
   void check_optim(const OptimConfig& o) {
     require(o.adam_beta1 < 1 && o.adam_beta2 < 1, "adam_beta1 and adam_beta2 must be below 1");
   }
@@ -106,8 +139,14 @@ class StageChecker {
   }
 
   void check_sources(const std::string& model, const std::string& data) {
-    check_source("model", model, {"base", "sft", "rl"}, /*wants_file=*/false);
-    check_source("data", data, {"base"}, /*wants_file=*/true);
+    check_model("model", model);
+    check_data(data);
+  }
+  void check_model(const std::string& key, const std::string& value) {
+    check_source(key, value, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
+  }
+  void check_data(const std::string& value) {
+    check_source("data", value, {"base", "generate", "filter", "merge"}, /*wants_file=*/true);
   }
   void check_source(const std::string& key, const std::string& value, const Names& makers, bool wants_file) {
     if (value.empty()) return require(false, key + " is missing; it is a path or ${stage}");
@@ -121,8 +160,8 @@ class StageChecker {
                  bool wants_file) {
     const StageConfig* maker = find_earlier(key, value, ref.stage);
     if (!maker) return;
-    require(contains(makers, maker->kind),
-            fmt::format("{} is {}, but a stage of kind {} makes no {}", key, value, maker->kind, key));
+    require(contains(makers, maker->kind), fmt::format("{} is {}, but a stage of kind {} makes no {}", key, value,
+                                                       maker->kind, wants_file ? "data" : "model"));
     require(wants_file == !ref.file.empty(), fmt::format("{} is {}, but must be of the form {}", key, value,
                                                          wants_file ? "${stage}/file.jsonl" : "${stage}"));
   }

@@ -10,6 +10,7 @@
 
 #include "models/atomic_file.h"
 #include "rl/chart.h"
+#include "rl/stage_table.h"
 
 namespace hone {
 namespace {
@@ -34,6 +35,7 @@ constexpr Curve kCurves[] = {
     {"Entropy, nats per token", "entropy", true},
     {"Sampler to trainer gap, max nats", "sampling/sampling_logp_difference/max", true},
     {"Expert load, max violation", "moe/max_vio", true},
+    {"Language consistency", "rewards/language_consistency/mean", true},
     {"Loss", "loss", false},
     {"Held-out pass@1", "eval_pass@1", true},
     {"Groups of equal rewards", "frac_reward_zero_std", true},
@@ -121,8 +123,9 @@ std::string tile(const char* title, const EvalStage& before, const EvalStage& af
       format_value(*first), format_value(*last), ratio(*first, *last));
 }
 
+/// Of a run with more evaluations the stages section tells more.
 std::string tiles(const std::vector<EvalStage>& stages) {
-  if (stages.size() < 2) return "";
+  if (stages.size() != 2) return "";
   const auto &before = stages.front(), &after = stages.back();
   return "<div class=\"tiles\">\n" + tile("Held-out pass@1", before, after, "eval_pass@1") +
          tile("Mean length, tokens", before, after, "eval_mean_length") +
@@ -158,7 +161,7 @@ std::string eval_row(const std::vector<EvalStage>& stages, const std::string& me
   std::string row = fmt::format("<tr><th>{}</th>", escape_xml(label));
   for (const auto& stage : stages) row += "<td>" + eval_cell(stage, metric) + "</td>";
   const auto first = stages.front().value(metric), last = stages.back().value(metric);
-  if (stages.size() > 1) row += "<td>" + (first && last ? ratio(*first, *last) : "") + "</td>";
+  if (stages.size() == 2) row += "<td>" + (first && last ? ratio(*first, *last) : "") + "</td>";
   return row + "</tr>\n";
 }
 
@@ -166,10 +169,35 @@ std::string eval_section(const std::vector<EvalStage>& stages) {
   if (stages.empty()) return "";
   std::string head = "<tr><th></th>";
   for (const auto& stage : stages) head += "<th>" + escape_xml(stage.name) + "</th>";
-  if (stages.size() > 1) head += "<th>last / first</th>";
+  if (stages.size() == 2) head += "<th>last / first</th>";
   std::string rows;
   for (const auto& name : eval_metric_names(stages)) rows += eval_row(stages, name);
   return "<section><h2>Evaluations</h2>\n<table class=\"card\">" + head + "</tr>\n" + rows + "</table></section>\n";
+}
+
+// ---- stages ---------------------------------------------------------------------------------------------------------
+
+std::string stage_rows(const StageTable& table) {
+  std::string rows = "<tr><th></th>";
+  for (const auto& column : table.columns) rows += "<th>" + escape_xml(column.title) + "</th>";
+  for (const auto& line : table.lines) {
+    rows += "</tr>\n<tr><th>" + escape_xml(line.stage) + "</th>";
+    for (const auto& value : line.values) rows += "<td>" + (value ? format_value(*value) : "–") + "</td>";
+  }
+  return rows + "</tr>\n";
+}
+
+/// Of a run with several evaluations: figure, table, and what data stages let through.
+std::string stages_section(const RunReader& run) {
+  const StageTable table = stage_table(run);
+  if (table.lines.size() < 3) return "";
+  std::string data;
+  for (const auto& stage : run.stages()) {
+    const std::string line = data_stage_line(run, stage);
+    if (!line.empty()) data += fmt::format("<p class=\"label\">{}: {}</p>\n", escape_xml(stage), escape_xml(line));
+  }
+  return "<section><h2>Stages</h2>\n" + stage_svg(run, /*in_page=*/true) + "<table class=\"card\">" +
+         stage_rows(table) + "</table>\n" + data + "</section>\n";
 }
 
 // ---- sample rollouts ------------------------------------------------------------------------------------------------
@@ -189,13 +217,13 @@ std::optional<Source> source_at(const RunReader& run, const std::string& stage, 
   return Source{title, stage, result.rows[0][0].get<int64_t>()};
 }
 
-/// The first and the last evaluation, if both have their rollouts; else the first and the last step of training.
+/// Every evaluation that has its rollouts, if there are two; else the first and the last step of training.
 std::vector<Source> pick_sources(const RunReader& run) {
   std::vector<Source> out;
   for (const auto& stage : eval_stages(run)) {
     if (auto source = source_at(run, stage.name, "max", stage.name)) out.push_back(*source);
   }
-  if (out.size() >= 2) return {out.front(), out.back()};
+  if (out.size() >= 2) return out;
   out.clear();
   for (const auto& name : run.stages()) {
     const auto first = source_at(run, name, "min", name + ", first step"),
@@ -243,20 +271,30 @@ std::string sample_card(const Source& source, const std::vector<nlohmann::json>&
       row[4].get<int64_t>(), escape_xml(row[1].get<std::string>()), marked(row[2].get<std::string>()));
 }
 
+/// The cards of one problem through all sources; two evaluations are laid side by side only where they asked the same.
+std::string sample_cards(const std::vector<Source>& sources, const std::vector<QueryResult>& samples, size_t row) {
+  std::string cards;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    if (row >= samples[i].rows.size()) return "";
+    const bool asked_the_same = samples[i].rows[row][1] == samples[0].rows[row][1];
+    if (sources[i].stage != sources[0].stage && !asked_the_same) return "";
+    cards += sample_card(sources[i], samples[i].rows[row]);
+  }
+  return cards;
+}
+
 std::string samples_section(const RunReader& run) {
   const auto sources = pick_sources(run);
   if (sources.empty()) return "";
-  const auto before = samples_of(run, sources[0]), after = samples_of(run, sources[1]);
-  std::string pairs;
-  for (size_t i = 0; i < std::min(before.rows.size(), after.rows.size()); ++i) {
-    // Two evaluations are laid side by side only where they asked the same.
-    if (sources[0].stage != sources[1].stage && before.rows[i][1] != after.rows[i][1]) continue;
-    pairs += sample_card(sources[0], before.rows[i]) + sample_card(sources[1], after.rows[i]);
-  }
+  std::vector<QueryResult> samples;
+  for (const Source& source : sources) samples.push_back(samples_of(run, source));
+  std::string cards;
+  const int rows = sources.size() > 2 ? kNumSamples / 2 : kNumSamples;
+  for (int row = 0; row < rows; ++row) cards += sample_cards(sources, samples, static_cast<size_t>(row));
   return fmt::format(
-      "<section><h2>Rollouts before and after</h2>\n<p class=\"label\">The first problems of the set, the first sample "
+      "<section><h2>Rollouts {}</h2>\n<p class=\"label\">The first problems of the set, the first sample "
       "of each; not picked.</p>\n<div class=\"pairs\">\n{}</div></section>\n",
-      pairs);
+      sources.size() > 2 ? "through the stages" : "before and after", cards);
 }
 
 // ---- the page -------------------------------------------------------------------------------------------------------
@@ -304,9 +342,10 @@ std::string report_html(const RunReader& run, const std::string& title) {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{0} · hone</title>\n"
-      "<style>{1}{2}</style></head>\n<body>\n<h1>{0}</h1>\n{3}{4}{5}{6}"
+      "<style>{1}{2}</style></head>\n<body>\n<h1>{0}</h1>\n{3}{4}{5}{6}{7}"
       "<footer>Made by hone from run.db. Hover over a curve for its values.</footer>\n</body></html>\n",
-      name, kPageStyle, chart_style(), tiles(evals), eval_section(evals), sections, samples_section(run));
+      name, kPageStyle, chart_style(), tiles(evals), stages_section(run), eval_section(evals), sections,
+      samples_section(run));
 }
 
 void write_report(const std::filesystem::path& run_dir, const std::filesystem::path& out_html) {

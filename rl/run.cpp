@@ -11,11 +11,15 @@
 #include "models/atomic_file.h"
 #include "rewards/rewards.h"
 #include "rl/evaluate.h"
+#include "rl/filter.h"
+#include "rl/lineage.h"
+#include "rl/merge.h"
 #include "rl/metrics.h"
 #include "rl/prompts.h"
 #include "rl/recipe.h"
 #include "rl/report.h"
 #include "rl/run_lock.h"
+#include "rl/samples.h"
 #include "rl/sft.h"
 #include "rl/trainer.h"
 #include "rollout/engine.h"
@@ -52,11 +56,9 @@ class Run {
         progress_(out, options.progress) {}
 
   void all() {
-    bool repeat = false;
+    if (options_.from) forget_from(*options_.from);
     for (const StageConfig& stage : recipe_.stages) {
-      repeat = repeat || options_.from == stage.name;
       const fs::path dir = stage_dir(stage.name);
-      if (repeat) fs::remove_all(dir);
       const fs::path done = dir / "metrics.json";
       Metrics metrics;
       if (fs::exists(done)) {
@@ -105,6 +107,15 @@ class Run {
     }
   }
 
+  // All of them at once, the last first: whenever this is cut short, no stage is left that rests on one that is gone.
+  void forget_from(const std::string& first) {
+    for (auto stage = recipe_.stages.rbegin(); stage != recipe_.stages.rend(); ++stage) {
+      fs::remove_all(stage_dir(stage->name));
+      store_->remove_stage(stage->name);
+      if (stage->name == first) return;
+    }
+  }
+
   std::string stage_names() const {
     std::vector<std::string> names;
     for (const auto& s : recipe_.stages) names.push_back(s.name);
@@ -118,10 +129,18 @@ class Run {
   }
 
   Metrics run_stage(const StageConfig& stage, const fs::path& dir) {
-    const StageContext context{stage.name,       dir,     derive_seed(recipe_.seed, stage.name),
-                               options_.threads, *store_, progress_};
-    remove_stale_temporaries(dir);
-    return std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
+    const StageContext context{stage.name,
+                               dir,
+                               derive_seed(recipe_.seed, stage.name),
+                               options_.threads,
+                               *store_,
+                               progress_,
+                               made_by(recipe_, stage, options_.recipe_dir, options_.run_dir)};
+    for (const fs::path& folder : {dir, dir / "data"}) remove_stale_temporaries(folder);
+    const Metrics metrics = std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
+    fs::create_directories(dir);
+    write_file_atomic(dir / "made_by.json", context.made_by);
+    return metrics;
   }
 
   Metrics run_kind(const BaseConfig& config, const StageContext& stage) {
@@ -130,8 +149,18 @@ class Run {
 
   Metrics run_kind(const SftConfig& config, const StageContext& stage) {
     Model model = load_model(path_of(config.model));
-    const auto documents = load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0],
-                                          config.completion_only_loss, config.max_length);
+    return train_on_rows(config, stage, std::move(model));
+  }
+
+  Metrics run_kind(const DistilConfig& config, const StageContext& stage) {
+    if (config.model_config.empty()) return run_kind(config.sft, stage);
+    return train_on_rows(config.sft, stage,
+                         random_student(config, stage, load_model(path_of(config.teacher)).tokenizer));
+  }
+
+  Metrics train_on_rows(const SftConfig& config, const StageContext& stage, Model model) {
+    const auto documents =
+        load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0], config);
     return train_sft(config, stage, std::move(model), documents);
   }
 
@@ -143,11 +172,64 @@ class Run {
     return train_rl(config, stage, std::move(model), prompts, rewards);
   }
 
+  Metrics run_kind(const GenerateConfig& config, const StageContext& stage) {
+    const Model model = load_model(path_of(config.model), {.keep = Keep::kForSampling});
+    const auto rewards = make_rewards(config.reward_funcs);
+    progress_.set_accuracy(rewards[0].name);
+    return generate_samples(config, stage, model, limited(load_prompts(path_of(config.data), model), config.limit),
+                            rewards);
+  }
+
+  Metrics run_kind(const FilterConfig& config, const StageContext& stage) {
+    Rewriter rewrite;
+    if (!config.rewrite.empty()) {
+      rewrite = [&task = task_named(config.rewrite, tasks_)](const Row& row) {
+        return task.rewrite({.text = row.value("prompt", ""), .token_ids = {}, .columns = row.dump()},
+                            row.at("completion").get<std::string>());
+      };
+    }
+    const FilterResult result = filter_rows(read_rows(path_of(config.data)), config, stage.seed, rewrite);
+    note(fmt::format("{}: {}", stage.name, filter_summary(result)));
+    if (result.rows.empty()) {
+      throw std::runtime_error(fmt::format("stage {}: no row is left; loosen the filter or sample more", stage.name));
+    }
+    return store_rows(stage, result.rows, filter_metrics(result));
+  }
+
+  Metrics run_kind(const MergeConfig& config, const StageContext& stage) {
+    std::vector<std::vector<Row>> sets;
+    std::vector<int64_t> sizes;
+    for (const auto& data : config.data) {
+      sets.push_back(read_rows(path_of(data)));
+      sizes.push_back(static_cast<int64_t>(sets.back().size()));
+    }
+    const auto counts = merge_counts(sizes, config);
+    const auto rows = merge_rows(sets, config, stage.seed);
+    Metrics metrics{{"rows/kept", static_cast<double>(rows.size())}};
+    std::vector<std::string> parts;
+    for (size_t i = 0; i < counts.size(); ++i) {
+      metrics[fmt::format("rows/from/{}", i + 1)] = static_cast<double>(counts[i]);
+      parts.push_back(fmt::format("{} of the {} of {}", counts[i], sizes[i], config.data[i]));
+    }
+    note(fmt::format("{}: {} rows: {}", stage.name, rows.size(), fmt::join(parts, ", ")));
+    return store_rows(stage, rows, metrics);
+  }
+
+  static Metrics store_rows(const StageContext& stage, const std::vector<Row>& rows, const Metrics& metrics) {
+    stage.store.remove_stage(stage.name);
+    stage.store.write({.stage = stage.name, .step = 0, .groups = {}, .advantages = {}, .metrics = metrics});
+    write_rows(stage.dir / "data" / "rows.jsonl", rows);
+    return metrics;
+  }
+
+  static std::vector<Prompt> limited(std::vector<Prompt> prompts, int64_t limit) {
+    if (limit > 0 && static_cast<int64_t>(prompts.size()) > limit) prompts.resize(static_cast<size_t>(limit));
+    return prompts;
+  }
+
   Metrics run_kind(const EvalConfig& config, const StageContext& stage) {
     const Model model = load_model(path_of(config.model), {.keep = Keep::kForSampling});
-    auto prompts = load_prompts(path_of(config.data), model);
-    if (config.limit > 0 && static_cast<int64_t>(prompts.size()) > config.limit)
-      prompts.resize(static_cast<size_t>(config.limit));
+    const auto prompts = limited(load_prompts(path_of(config.data), model), config.limit);
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
     // every evaluation of a run draws with the same key, so that two models meet the same luck
     Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs), config,

@@ -64,16 +64,14 @@ TokenDocument token_document(const Tokenizer& tokenizer, const Document& d, int3
   return out;
 }
 
-Model random_model(const BaseConfig& config, const StageContext& stage, const Task& task) {
-  Tokenizer tokenizer = Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name);
-  nlohmann::json json = config.model_config;
-  json["vocab_size"] = tokenizer.vocab_size();
-  json["eos_token_id"] = tokenizer.token_to_id("<eos>").value();
-  json["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
-  const ModelConfig model_config = parse_recipe_model(json, "stage " + stage.name + ", model_config");
-  auto side_files = make_side_files(model_config, tokenizer);
-  return {Policy::random(model_config, config.initializer_range, stage.seed), std::move(tokenizer), nullptr,
-          std::move(side_files)};
+Model random_model(nlohmann::json model_config, double initializer_range, const StageContext& stage,
+                   Tokenizer tokenizer) {
+  model_config["vocab_size"] = tokenizer.vocab_size();
+  model_config["eos_token_id"] = tokenizer.token_to_id("<eos>").value();
+  model_config["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
+  const ModelConfig config = parse_recipe_model(model_config, "stage " + stage.name + ", model_config");
+  auto side_files = make_side_files(config, tokenizer);
+  return {Policy::random(config, initializer_range, stage.seed), std::move(tokenizer), nullptr, std::move(side_files)};
 }
 
 void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) {
@@ -97,12 +95,14 @@ std::vector<TokenDocument> fill(int64_t tokens, const std::function<TokenDocumen
 }  // namespace
 
 Metrics train_base(const BaseConfig& config, const StageContext& stage, const Task& task) {
-  Model model = random_model(config, stage, task);
+  Model model = random_model(config.model_config, config.initializer_range, stage,
+                             Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name));
   write_rows(stage.dir / "data" / "train.jsonl", task.problem_rows(/*held_out=*/false));
   write_rows(stage.dir / "data" / "heldout.jsonl", task.problem_rows(/*held_out=*/true));
   const Tokenizer tokenizer = model.tokenizer;
   const int32_t end = end_tokens(model.policy->config())[0];
-  const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction};
+  const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction, config.foreign_fraction,
+                             config.mixed_fraction};
   return train_documents(config.optim, stage, std::move(model), [&](int64_t step) {
     return fill(config.tokens_per_step, [&](int64_t i) {
       return token_document(
@@ -114,21 +114,22 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 
 namespace {
 
-std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer,
-                           bool special) {
-  if (row.contains(key + "_ids")) return row.at(key + "_ids").get<std::vector<int32_t>>();
+std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer, bool special,
+                           bool use_ids) {
+  if (row.contains(key + "_ids") && (use_ids || !row.contains(key)))
+    return row.at(key + "_ids").get<std::vector<int32_t>>();
   return tokenizer.encode(row.at(key).get<std::string>(), special);
 }
 
 TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokenizer, int32_t end_token,
-                             bool completion_only) {
+                             const SftConfig& config) {
   TokenDocument d;
   const bool split = row.contains("prompt") || row.contains("prompt_ids");
   if (!split && !row.contains("text")) throw std::runtime_error("has neither 'prompt' and 'completion' nor 'text'");
-  d.tokens = field(row, split ? "prompt" : "text", tokenizer, true);
+  d.tokens = field(row, split ? "prompt" : "text", tokenizer, true, config.use_token_ids);
   if (split) {
-    d.loss_from = completion_only ? static_cast<int64_t>(d.tokens.size()) : 1;
-    const auto completion = field(row, "completion", tokenizer, false);
+    d.loss_from = config.completion_only_loss ? static_cast<int64_t>(d.tokens.size()) : 1;
+    const auto completion = field(row, "completion", tokenizer, false, config.use_token_ids);
     d.tokens.insert(d.tokens.end(), completion.begin(), completion.end());
   }
   if (d.tokens.empty() || d.tokens.back() != end_token) d.tokens.push_back(end_token);
@@ -140,7 +141,7 @@ TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokeniz
 }  // namespace
 
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
-                                          int32_t end_token, bool completion_only, int64_t max_length) {
+                                          int32_t end_token, const SftConfig& config) {
   std::ifstream in(file);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
   std::vector<TokenDocument> documents;
@@ -148,10 +149,10 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
   for (int64_t number = 1; std::getline(in, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     try {
-      documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, completion_only));
+      documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, config));
       const auto length = static_cast<int64_t>(documents.back().tokens.size());
-      if (length > max_length)
-        throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, max_length));
+      if (length > config.max_length)
+        throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, config.max_length));
     } catch (const std::exception& error) {
       throw std::runtime_error(
           fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
@@ -176,6 +177,10 @@ Metrics train_sft(const SftConfig& config, const StageContext& stage, Model star
     ++walked;
     return fill(config.tokens_per_step, draw);
   });
+}
+
+Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer) {
+  return random_model(config.model_config, config.initializer_range, stage, tokenizer);
 }
 
 }  // namespace hone

@@ -17,10 +17,13 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 /// Rows of {"prompt", "completion"}, {"text"} or {"prompt_ids", "completion_ids"}: tokens with the end token added.
 /// Throws std::runtime_error naming file and line for a broken row or one beyond max_length.
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
-                                          int32_t end_token, bool completion_only, int64_t max_length);
+                                          int32_t end_token, const SftConfig& config);
 
 /// Trains on documents in an order that is a permutation an epoch.
 Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start,
                   const std::vector<TokenDocument>& documents);
+
+/// The new student of a distil stage: random weights, the teacher's tokenizer.
+Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer);
 
 }  // namespace hone

@@ -49,6 +49,7 @@ void Training::save_if_due() {
 Metrics Training::finish() {
   stage_.progress.end();
   stage_.store.flush();
+  model_.side_files["made_by.json"] = stage_.made_by;
   save_model(model_, stage_.dir / "final");
   return last_metrics_;
 }

@@ -22,6 +22,7 @@ struct StageContext {
   int threads = 1;
   RunStore& store;
   Progress& progress;
+  std::string made_by;  ///< made_by.json of what the stage makes; see rl/lineage.h
 };
 
 using Metrics = std::map<std::string, double>;

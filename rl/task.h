@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +24,9 @@ struct Document {
 struct CorpusOptions {
   int max_tries = 16;            ///< a search document holds 1..max_tries tries
   double guided_fraction = .35;  ///< share of tries whose second step is the one closest to the target
+  // of tasks whose thoughts have words of two languages
+  double foreign_fraction = 0;  ///< share of documents in the second one
+  double mixed_fraction = 0;    ///< share of documents that draw the language of every word
 };
 
 struct Task {
@@ -35,6 +39,8 @@ struct Task {
   std::function<Document(uint64_t seed, uint64_t index, const CorpusOptions&)> document;
   /// Averages over completions of what they did, e.g. {"step_arithmetic": .98, "verdict": .99, "waits": 1.7}.
   std::function<std::map<std::string, double>(std::span<const Prompt>, std::span<const Rollout>)> diagnose;
+  /// A correct completion in a form that is good to read, for a cold start; nothing where there is none. May be empty.
+  std::function<std::optional<std::string>(const Prompt&, const std::string& completion)> rewrite;
 };
 
 }  // namespace hone

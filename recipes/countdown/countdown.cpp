@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "recipes/countdown/diagnose.h"
+#include "recipes/countdown/rewrite.h"
 #include "recipes/countdown/vocabulary.h"
 #include "rollout/random.h"
 
@@ -144,11 +145,24 @@ Problem draw_problem(const Table& table, Draws& draws) {
   }
 }
 
+enum class Language { kEnglish, kChinese, kMixed };
+
+/// What the thoughts of the next document are written in.
+Language draw_language(const CorpusOptions& options, Draws& draws) {
+  if (draws.chance(options.mixed_fraction)) return Language::kMixed;
+  return draws.chance(options.foreign_fraction / std::max(1e-9, 1 - options.mixed_fraction)) ? Language::kChinese
+                                                                                             : Language::kEnglish;
+}
+
 /// Writes one response, token by token.
 class Response {
  public:
-  Response(const Table& table, const Problem& problem, const CorpusOptions& options, Draws& draws)
-      : derivations_(table[problem.numbers].derivations), problem_(problem), options_(options), draws_(draws) {}
+  Response(const Table& table, const Problem& problem, const CorpusOptions& options, Draws& draws, Language language)
+      : derivations_(table[problem.numbers].derivations),
+        problem_(problem),
+        options_(options),
+        draws_(draws),
+        language_(language) {}
 
   Tokens write() {
     const int percent = draws_.below(100);
@@ -172,7 +186,7 @@ class Response {
 
   Derivation write_one_try() {
     const Derivation d = draw_derivation();
-    put_try(d, hits(d) ? " yes" : " no");
+    put_try(d, hits(d) ? Say::kYes : Say::kNo);
     return d;
   }
 
@@ -181,7 +195,7 @@ class Response {
     std::vector<Derivation> tried;
     for (int i = 1;; ++i) {
       const Derivation d = draw_untried(tried);
-      put_try(d, hits(d) ? " yes" : i == most ? " no" : " wait");
+      put_try(d, hits(d) ? Say::kYes : i == most ? Say::kNo : Say::kWait);
       if (hits(d) || i == most) return d;
       tried.push_back(d);
     }
@@ -252,11 +266,15 @@ class Response {
     put({"<answer>", std::to_string(problem_.target), "</answer>"});
   }
 
-  void put_try(const Derivation& d, const char* verdict) {
+  void put_try(const Derivation& d, Say verdict) {
     put_step(d.x, d.op1, d.y, d.r);
     put({","});
     put_step(d.r, d.op2, d.z, d.v);
-    put({" vs ", std::to_string(problem_.target), verdict});
+    put({word(Say::kVersus), std::to_string(problem_.target), word(verdict)});
+  }
+  std::string word(Say meaning) {
+    const bool chinese = language_ == Language::kChinese || (language_ == Language::kMixed && draws_.chance(0.5));
+    return std::string((chinese ? kChineseWords : kEnglishWords)[static_cast<size_t>(meaning)]);
   }
   void put_step(int a, char op, int b, int c) {
     put({std::to_string(a), std::string(1, op), std::to_string(b), "=", std::to_string(c)});
@@ -271,6 +289,7 @@ class Response {
   const Problem problem_;
   const CorpusOptions& options_;
   Draws& draws_;
+  Language language_;
   Tokens tokens_;
 };
 
@@ -280,13 +299,15 @@ Tokens prompt_tokens(const Problem& p) {
           std::to_string(n[2]), ":", std::to_string(p.target), "\n"};
 }
 
-Document make_document(const Table& table, uint64_t seed, uint64_t index, const CorpusOptions& options) {
+Document make_document(const Table& table, uint64_t seed, uint64_t index, const CorpusOptions& options,
+                       bool bilingual) {
   if (options.max_tries < 1) {
     throw std::invalid_argument(fmt::format("countdown: max_tries is {}; it must be at least 1", options.max_tries));
   }
   Draws draws(seed, index);
   const Problem problem = draw_problem(table, draws);
-  return {prompt_tokens(problem), Response(table, problem, options, draws).write()};
+  const Language language = bilingual ? draw_language(options, draws) : Language::kEnglish;
+  return {prompt_tokens(problem), Response(table, problem, options, draws, language).write()};
 }
 
 }  // namespace
@@ -315,17 +336,26 @@ bool is_held_out(std::array<int, 3> numbers, int target) {
   return hash % 1009 % 10 == 0;
 }
 
-Task countdown_task() {
+namespace {
+
+Task make_task(const char* name, bool bilingual) {
   const auto table = std::make_shared<const Table>();
   Task task;
-  task.name = "countdown";
-  task.tokenizer_json = countdown_tokenizer_json;
+  task.name = name;
+  task.tokenizer_json = [bilingual] { return countdown_tokenizer_json(bilingual); };
   task.problem_rows = [table](bool held_out) { return problem_rows(*table, held_out); };
-  task.document = [table](uint64_t seed, uint64_t index, const CorpusOptions& options) {
-    return make_document(*table, seed, index, options);
+  task.document = [table, bilingual](uint64_t seed, uint64_t index, const CorpusOptions& options) {
+    return make_document(*table, seed, index, options, bilingual);
   };
-  task.diagnose = diagnose_countdown;
+  task.diagnose = bilingual ? diagnose_bilingual_countdown : diagnose_countdown;
+  if (bilingual) task.rewrite = rewrite_countdown;
   return task;
 }
+
+}  // namespace
+
+Task countdown_task() { return make_task("countdown", /*bilingual=*/false); }
+
+Task bilingual_countdown_task() { return make_task("countdown_bilingual", /*bilingual=*/true); }
 
 }  // namespace hone

@@ -17,6 +17,11 @@
 // target as answer). A try is a derivation that reaches the target with probability .1, else one drawn uniformly whose
 // second operation is, with probability guided_fraction, replaced by the one closest to the target. A search redraws
 // up to 8 times a try it has already made.
+//
+// Two languages. The task countdown_bilingual has the same problems; its words are English or Chinese. A document is
+// written in Chinese with probability foreign_fraction, with mixed_fraction the language of each word is drawn, else it
+// is English. So a policy trained on it mixes languages as R1-Zero did, until a reward asks it not to. Its completions
+// can be rewritten into a readable form: recipes/countdown/rewrite.h.
 #pragma once
 
 #include <array>
@@ -45,5 +50,6 @@ bool is_held_out(std::array<int, 3> numbers, int target);
 
 /// The task; its functions are pure and thread-safe. Names in diagnose: see recipes/countdown/diagnose.h.
 Task countdown_task();
+Task bilingual_countdown_task();
 
 }  // namespace hone

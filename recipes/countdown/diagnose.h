@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rewards/countdown.h"
 #include "rollout/types.h"
 
 namespace hone {
@@ -22,19 +23,23 @@ struct WrittenStep {
 struct WrittenTry {
   std::vector<WrittenStep> steps;
   int64_t compared_with = 0;
-  std::string_view verdict;  ///< " yes", " no", " wait", "" for none of them
+  std::string_view verdict;  ///< " yes", " no", " wait" (also for the Chinese words), "" for none of them
   bool cut = false;          ///< the text ends where the verdict would stand
 };
 
 struct WrittenThoughts {
   std::vector<WrittenStep> steps;  ///< all of them, those outside of tries as well
   std::vector<WrittenTry> tries;
-  bool ends_in_yes = false;  ///< the last thing before </think> (or before the end) is ` yes`
+  bool ends_in_yes = false;  ///< the last thing before </think>, the summary or the end is ` yes`
   bool ends_in_no = false;
+  std::string_view summary;  ///< of ` so (7*3)+12=33` at the end of the thoughts what follows ` so `; else empty
 };
 
 /// Reads what stands before </think> (everything, when there is none). Linear time.
 WrittenThoughts read_thoughts(std::string_view completion);
+
+/// Whether a try uses each number once and calculates right, whatever it reaches.
+bool is_derivation(const WrittenTry& t, const CountdownProblem& problem);
 
 /// Means over all completions, or over all steps or tries of all completions. A mean over nothing is left out, but for
 /// the two that gates stand on: step_arithmetic and verdict are 0 when the completions hold no step or no try.
@@ -50,5 +55,14 @@ WrittenThoughts read_thoughts(std::string_view completion);
 ///   repeats                 share of tries that their completion has already made
 ///   format, correct         share of completions with the exact format; with a correct answer
 std::map<std::string, double> diagnose_countdown(std::span<const Prompt> prompts, std::span<const Rollout> rollouts);
+
+/// The same and, for thoughts in two languages:
+///   english    mean share of the thoughts' words that are English
+///   mixed      share of completions whose thoughts have words of both languages
+///   summary    share of completions whose thoughts end in a summary that is true and that they answer with
+///   readable   share of completions with such a summary, one language, and no try made twice
+/// english and mixed over completions that have words in their thoughts.
+std::map<std::string, double> diagnose_bilingual_countdown(std::span<const Prompt> prompts,
+                                                           std::span<const Rollout> rollouts);
 
 }  // namespace hone

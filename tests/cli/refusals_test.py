@@ -68,7 +68,8 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
                 (["--min-p", "1.5"], ["generate", "--model", "x", "--min-p", 1.5]),
                 (["--repetition-penalty", "0"], ["generate", "--model", "x", "--repetition-penalty", 0]),
                 (["--last", "--logits"], ["logprobs", "--model", "x", "--data", "y", "--last"]),
-                (["--svg", "--stage"], ["report", "x", "--svg", "y"])):
+                (["--stage", "--svg"], ["report", "x", "--stage", "y"]),
+                (["--sql", "--lineage"], ["inspect", "x", "--sql", "y", "--lineage", "z"])):
             self.assertEqual(self.refused(2, words, *args).stdout, "")
 
     # ---- recipes --------------------------------------------------------------------------------------------------
@@ -256,6 +257,9 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
     def test_inspect_and_report(self):
         self.refused(2, ["neither a run", "nor a model"], "inspect", self.tmp)
         self.refused(2, ["--sql", "run.db"], "inspect", self.model, "--sql", "SELECT 1")
+        self.refused(2, ["--lineage", "run.db"], "inspect", self.model, "--lineage", "rl")
+        self.refused(2, ["'nowhere'", "not there"], "inspect", self.run_dir, "--lineage", "nowhere")
+        self.refused(2, ["no rollout 999999"], "inspect", self.run_dir, "--lineage", 999999)
         for sql in ("DELETE FROM steps", "SELEC 1", "SELECT nothing FROM steps", "", "SELECT 1; SELECT 2"):
             with self.unchanged(self.run_dir):
                 self.refused(2, ["SQL"], "inspect", self.run_dir, "--sql", sql)

@@ -289,6 +289,11 @@ class Others(HoneTest):
         self.assertIn("<html", page.read_text()[:200].lower())
         self.assertEqual(self.ok("report", self.run_dir, "--svg", curve, "--stage", "rl"), f"{curve}\n")
         self.assertTrue(curve.read_text().startswith("<svg"))
+        self.assertEqual(self.ok("report", self.run_dir, "--svg", curve), f"{curve}\n")
+        self.assertIn(">before<", curve.read_text())
+        table = self.ok("report", self.run_dir, "--table").splitlines()
+        self.assertTrue(table[0].startswith("| stage | pass@1 | length |"), table[0])
+        self.assertTrue(table[2].startswith("| before |"), table[2])
 
     def test_score_answers_in_order(self):
         right = {"completion": "<think></think><answer>7*3+12</answer>", "numbers": [7, 3, 12], "target": 33}

@@ -1,5 +1,7 @@
-"""A run killed with SIGKILL at any moment and resumed ends with the bytes of one that was never stopped: final/*, and
-every row of run.db but times. Standard library only.   python3 tests/e2e/resume_test.py build/release/hone"""
+"""A run killed with SIGKILL at any moment and resumed ends with the bytes of one that was never stopped: final/*, data/*,
+made_by.json, and every row of run.db but times. Standard library only.   python3 tests/e2e/resume_test.py build/release/hone"""
+import hashlib
+import json
 import pathlib
 import random
 import signal
@@ -33,6 +35,13 @@ stages:
      learning_rate: 4.0e-4, max_steps: 12, save_steps: 2}
   - {name: after, kind: eval, model: "${rl}", data: "${base}/heldout.jsonl", reward_funcs: [countdown], limit: 20,
      num_generations: 4, max_completion_length: 60}
+  - {name: samples, kind: generate, model: "${rl}", data: "${base}/train.jsonl", reward_funcs: [countdown], limit: 60,
+     prompts_per_step: 4, num_generations: 4, max_completion_length: 60}
+  - {name: kept, kind: filter, data: "${samples}/rows.jsonl", correct_only: false, max_per_prompt: 2, limit: 50}
+  - {name: mixture, kind: merge, data: ["${kept}/rows.jsonl", "${samples}/rows.jsonl"], weights: [3, 1], num_rows: 40}
+  - {name: student, kind: distil, teacher: "${rl}", data: "${mixture}/rows.jsonl", tokens_per_step: 512, max_steps: 20, save_steps: 3,
+     model_config: {model_type: llama, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64,
+                    max_position_embeddings: 320}}
 """
 NOT_TIMED = "name not like 'time/%' and name not like 'perf/%' and name <> 'step_time'"
 
@@ -64,8 +73,8 @@ class ResumeTest(unittest.TestCase):
     @classmethod
     def contents(cls, name):
         run = cls.root / name
-        files = {str(p.relative_to(run)): p.read_bytes()
-                 for stage in ("base", "rl") for p in sorted((run / "stages" / stage / "final").iterdir())}
+        files = {str(p.relative_to(run)): p.read_bytes() for pattern in ("*/final/*", "*/data/*", "*/made_by.json")
+                 for p in sorted((run / "stages").glob(pattern))}
         with sqlite3.connect(run / "run.db") as db:
             assert db.execute("pragma integrity_check").fetchone() == ("ok",)
             return {
@@ -97,7 +106,7 @@ class ResumeTest(unittest.TestCase):
         source = random.Random(20261123)
         kills = 0
         for moment in sorted(source.uniform(0.05, 0.95) for _ in range(5)):
-            deadline = time.monotonic() + moment * self.seconds / 3
+            deadline = time.monotonic() + moment * self.seconds / 5
             kills += self.kill_when("random", lambda: time.monotonic() > deadline)
         self.assertGreaterEqual(kills, 3)
         self.expect_same("random")
@@ -123,6 +132,64 @@ class ResumeTest(unittest.TestCase):
         other = self.contents("other")
         for key in ("files", "steps", "rollouts"):
             self.assertNotEqual(other[key], self.expected[key], key)
+        self.assertEqual(other["files"].keys(), self.expected["files"].keys())
+        for made in ("final/model.safetensors", "data/rows.jsonl", "made_by.json"):
+            self.assertTrue(any(name.endswith(made) for name in other["files"]), made)
+
+    def test_kills_in_the_data_stages_and_the_student(self):
+        stages = self.root / "data" / "stages"
+        steps = lambda n: (self.root / "data" / "run.db").exists() and self.steps_of("data", "samples") >= n
+        for due in (lambda: steps(3), lambda: steps(9), lambda: (stages / "kept" / "data").exists(),
+                    lambda: (stages / "student" / "checkpoints" / "step-000006").exists()):
+            self.assertTrue(self.kill_when("data", due))
+        self.expect_same("data")
+
+    def steps_of(self, name, stage):
+        with sqlite3.connect(f"file:{self.root / name / 'run.db'}?mode=ro", uri=True) as db:
+            try:
+                return db.execute("select count(distinct step) from steps where stage = ?", [stage]).fetchone()[0]
+            except sqlite3.OperationalError:  # not set up yet
+                return 0
+
+    def test_repeating_from_a_stage_ends_with_the_same_bytes(self):
+        """Even when the repetition is cut short: no later stage stays that rests on one that is gone."""
+        self.run_to_end("again")
+        process = subprocess.Popen([*self.command("again"), "--from", "rl"], stdout=subprocess.DEVNULL)
+        while process.poll() is None and (self.root / "again" / "stages" / "student").exists():
+            time.sleep(0.0005)
+        process.kill()
+        process.wait()
+        stages = ["base", "rl", "after", "samples", "kept", "mixture", "student"]
+        there = [(self.root / "again" / "stages" / name).exists() for name in stages]
+        self.assertEqual(there, sorted(there, reverse=True), "a stage is left without one before it")
+        self.expect_same("again")
+
+    def test_lineage_leads_from_the_student_to_the_rollouts_and_back(self):
+        run = self.root / "whole"
+        tree = self.inspect(run, "student")
+        data = next(p["from"] for p in tree["parents"] if p["key"] == "data")
+        ids = [i for first, last in data["rollouts"]["data"] for i in range(first, last + 1)]
+        self.assertEqual(data["stage"], "mixture")
+        rows = [json.loads(line) for line in (run / "stages/mixture/data/rows.jsonl").open()]
+        self.assertEqual(set(ids), {row["rollout_id"] for row in rows})
+        with sqlite3.connect(run / "run.db") as db:
+            for row in rows:
+                self.assertEqual(db.execute("select stage, text from rollouts where id = ?", [row["rollout_id"]]).fetchone(),
+                                 ("samples", row["completion"]))
+            of_rl = db.execute("select min(id) from rollouts where stage = 'rl'").fetchone()[0]
+        rollout = self.inspect(run, str(ids[0]))
+        self.assertIn("mixture", rollout["in"])
+        self.assertEqual((rollout["sampled_by"], rollout["taught"]), ("${rl}", ["student"]))
+        self.assertEqual(self.inspect(run, str(of_rl))["taught"], ["rl"])
+        self.assertIn("student", self.inspect(run, str(of_rl))["downstream"])
+        weights = (run / "stages/rl/final/model.safetensors").read_bytes()
+        teacher = next(p for p in tree["parents"] if p["key"] == "teacher")
+        self.assertEqual(teacher["sha256"], hashlib.sha256(weights).hexdigest())
+
+    @staticmethod
+    def inspect(run, what):
+        command = [HONE, "inspect", str(run), "--lineage", what, "--json"]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":

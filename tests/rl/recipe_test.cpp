@@ -217,11 +217,51 @@ TEST(RecipeError, BrokenFiles) {
       << "an anchor that holds itself";
 }
 
-TEST(RecipeError, Kinds) {
-  for (const char* kind : {"generate", "filter", "merge", "distil"}) {
-    EXPECT_THAT(error_of(std::string("name: x\nstages: [{name: a, kind: ") + kind + "}]\n"),
-                HasSubstr("not available yet"));
+const char* const kData = R"(name: x
+defaults:
+  generate: {num_generations: 3, reward_funcs: [countdown]}
+stages:
+  - {name: sample, kind: generate, model: m, data: p.jsonl, top_k: 5}
+  - {name: keep, kind: filter, data: "${sample}/rows.jsonl", language: en}
+  - {name: mix, kind: merge, data: ["${keep}/rows.jsonl", other.jsonl], weights: [3, 1]}
+  - {name: student, kind: distil, teacher: m, data: "${mix}/rows.jsonl", model_config: {model_type: llama}, max_steps: 7}
+)";
+
+TEST(Recipe, DataStagesAndDefaultsOfAKind) {
+  const Recipe recipe = parse_recipe(kData, "r.yaml");
+  const auto& generate = std::get<GenerateConfig>(recipe.stages[0].options);
+  EXPECT_EQ(generate.num_generations, 3) << "from defaults";
+  EXPECT_EQ(generate.sampling.top_k, 5);
+  EXPECT_EQ(std::get<DistilConfig>(recipe.stages[3].options).sft.optim.max_steps, 7);
+  EXPECT_EQ(to_yaml(parse_recipe(to_yaml(recipe), "again")), to_yaml(recipe));
+  const Recipe own = parse_recipe(kData, "r.yaml", {"sample.num_generations=9"});
+  EXPECT_EQ(std::get<GenerateConfig>(own.stages[0].options).num_generations, 9);
+}
+
+TEST(RecipeConflict, OfDataStages) {
+  const std::pair<const char*, const char*> cases[]{
+      {"keep.data=${sample}", "must be of the form ${stage}/file.jsonl"},
+      {"sample.model=${keep}", "stage 'keep' does not come before this one"},
+      {"student.teacher=${mix}", "a stage of kind merge makes no model"},
+      {"student.teacher=", "teacher is missing"},
+      {"student.model=m", "either a model (folder or ${stage}) or a model_config"},
+      {"mix.weights=[1]", "weights has 1 numbers and data 2 data sets"},
+      {"mix.weights=[1, 0]", "weights must be above 0"},
+      {"mix.data=[]", "data is missing"},
+      {"keep.min_length=9", "(no error)"},
+      {"keep.language=de", "one of any, en, ru, zh"},
+      {"sample.reward_funcs=[]", "reward_funcs is missing"},
+  };
+  for (const auto& [override_text, message] : cases) {
+    EXPECT_THAT(error_of(kData, {override_text}), HasSubstr(message)) << override_text;
   }
+  EXPECT_THAT(error_of(kData, {"keep.min_length=9", "keep.max_length=8"}), HasSubstr("above max_length 8"));
+  EXPECT_THAT(error_of("name: x\ndefaults:\n  rl:\n    max_step: 3\nstages: []\n"),
+              AllOf(HasSubstr("r.yaml:4"), HasSubstr("did you mean 'max_steps'?")));
+  EXPECT_THAT(error_of("name: x\ndefaults: {r1: {}}\nstages: []\n"), HasSubstr("unknown kind 'r1'"));
+}
+
+TEST(RecipeError, Kinds) {
   EXPECT_THAT(error_of("name: x\nstages: [{name: a, kind: evel}]\n"), HasSubstr("did you mean 'eval'?"));
 }
 

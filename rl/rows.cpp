@@ -1,0 +1,83 @@
+#include "rl/rows.h"
+
+#include <fstream>
+#include <stdexcept>
+
+#include <fmt/core.h>
+
+#include "models/atomic_file.h"
+
+namespace hone {
+namespace {
+
+Row parse_row(const std::string& line) {
+  Row row = Row::parse(line);
+  if (!row.is_object()) throw std::runtime_error(fmt::format("found a JSON {}, not an object", row.type_name()));
+  return row;
+}
+
+// Cells of the query below.
+Row to_row(const std::vector<nlohmann::json>& cells, const std::string& stage) {
+  Row row{{"prompt", cells[5]},         {"completion", cells[2]},    {"prompt_ids", cells[6]},
+          {"completion_ids", cells[1]}, {"finish_reason", cells[3]}, {"verdict", nullptr},
+          {"reward", cells[4]},         {"rewards", Row::object()},  {"stage", stage},
+          {"rollout_id", cells[0]},     {"prompt_id", cells[8]},     {"sample", cells[9]}};
+  const Row columns = Row::parse(cells[7].get<std::string>());
+  for (const auto& [key, value] : columns.items()) {
+    if (!row.contains(key)) row[key] = value;
+  }
+  return row;
+}
+
+// Both queries are in the order of the rollouts' ids.
+void add_rewards(std::vector<Row>& rows, const QueryResult& rewards) {
+  size_t at = 0;
+  for (const auto& cells : rewards.rows) {
+    while (rows[at]["rollout_id"] != cells[0]) ++at;
+    Row& row = rows[at];
+    if (row["rewards"].empty()) row["verdict"] = cells[3];
+    row["rewards"][cells[1].get<std::string>()] = cells[2];
+  }
+}
+
+}  // namespace
+
+std::vector<Row> read_rows(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
+  std::vector<Row> rows;
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      rows.push_back(parse_row(line));
+    } catch (const std::exception& error) {
+      throw std::runtime_error(fmt::format("{}:{}: {}; mend or remove the line", file.string(), number, error.what()));
+    }
+  }
+  if (rows.empty()) throw std::runtime_error(file.string() + ": holds no row");
+  return rows;
+}
+
+void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows) {
+  std::filesystem::create_directories(file.parent_path());
+  write_file_atomic(file, [&](const ByteSink& sink) {
+    for (const Row& row : rows) sink(row.dump() + "\n");
+  });
+}
+
+std::vector<Row> stored_rows(const RunReader& run, const std::string& stage) {
+  std::vector<Row> rows;
+  const auto rollouts = run.query(
+      "SELECT r.id, r.token_ids, r.text, r.finish_reason, r.reward, p.text, p.token_ids AS token_ids, p.columns, "
+      "r.prompt_id, r.sample FROM rollouts r JOIN prompts p ON p.stage = r.stage AND p.id = r.prompt_id "
+      "WHERE r.stage = ? ORDER BY r.id",
+      {stage});
+  for (const auto& cells : rollouts.rows) rows.push_back(to_row(cells, stage));
+  add_rewards(rows, run.query("SELECT w.rollout_id, w.name, w.value, w.verdict FROM rewards w JOIN rollouts r ON "
+                              "r.id = w.rollout_id WHERE r.stage = ? ORDER BY r.id, w.rowid",
+                              {stage}));
+  return rows;
+}
+
+}  // namespace hone

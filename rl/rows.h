@@ -1,0 +1,34 @@
+// Data sets inside a run: the JSONL rows that the stages generate, filter and merge hand on, and that sft and distil
+// learn from.
+//
+//   {"prompt": "7 3 12:33\n", "completion": "<think>..", "prompt_ids": [..], "completion_ids": [..],
+//    "finish_reason": "eos", "verdict": "correct", "reward": 2.0, "rewards": {"countdown": 1.0, "format": 1.0},
+//    "stage": "sample", "rollout_id": 17, "prompt_id": 5, "sample": 0, "numbers": [7, 3, 12], "target": 33}
+//
+// verdict is the first reward's; rollout_id names the row of run.db that it came from; what follows `sample` are the
+// columns of the prompt's own row.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "rl/run_store.h"
+
+namespace hone {
+
+using Row = nlohmann::ordered_json;
+
+/// The rows of a file in order; empty lines are skipped. Throws std::runtime_error naming file and line for a line that
+/// is no JSON object, and for a file that cannot be read or holds no row.
+std::vector<Row> read_rows(const std::filesystem::path& file);
+
+/// Makes the folder and writes the file whole or not at all.
+void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows);
+
+/// Every stored rollout of a stage, in the order of their ids.
+std::vector<Row> stored_rows(const RunReader& run, const std::string& stage);
+
+}  // namespace hone

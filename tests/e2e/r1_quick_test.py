@@ -1,0 +1,72 @@
+"""The whole of recipes/r1_countdown.yaml, scaled down until it takes a few minutes: every stage runs, what the paper's shape
+needs can be seen, kept samples verify when they are scored again, the student leads back to the rollouts that taught it.
+python3 tests/e2e/r1_quick_test.py build/release/hone [RUN_DIR]"""
+import json
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+HONE, RUN = "", ""
+
+QUICK = {
+    "base.max_steps": 1400, "base.save_steps": 100, "student_base.max_steps": 900, "base_eval.gates.verdict": 0.9, "base_eval.gates.step_arithmetic": 0.9,
+    **{f"{stage}.max_steps": 24 for stage in ("r1_zero", "r1_zero_language", "reasoning_rl", "r1", "student_rl")},
+    **{f"{stage}.limit": 100 for stage in ("base_eval", "r1_zero_eval", "r1_zero_language_eval", "cold_start_eval", "reasoning_rl_eval",
+                                           "rejection_sft_eval", "r1_eval", "student_base_eval", "student_rl_eval", "student_distil_eval")},
+    "zero_samples.limit": 400, "samples.limit": 800, "r1_samples.limit": 600, "cold_start.max_steps": 30,
+    "rejection_sft.max_steps": 60, "student_distil.max_steps": 150,
+}
+
+
+class R1QuickTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        sets = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
+        train = [HONE, "train", str(ROOT / "recipes" / "r1_countdown.yaml"), "--run-dir", RUN, "--resume", *sets]
+        subprocess.run(train, check=True, stdout=subprocess.DEVNULL, timeout=1800)
+
+    def metric(self, stage, name):
+        return json.loads((pathlib.Path(RUN) / "stages" / stage / "metrics.json").read_text())[name]
+
+    def test_the_shape_of_the_paper(self):
+        accuracy = lambda stage: self.metric(stage + "_eval", "eval_pass@1")
+        self.assertGreater(accuracy("r1_zero"), 1.2 * accuracy("base"))
+        self.assertGreater(accuracy("r1"), accuracy("cold_start"))
+        self.assertGreater(accuracy("student_distil"), accuracy("student_base"))
+        self.assertGreater(self.metric("cold_start_eval", "eval_readable"), 0.02)
+        self.assertLess(self.metric("base_eval", "eval_readable"), 0.001)
+
+    def test_the_language_reward_keeps_thoughts_in_one_language(self):
+        self.assertLess(self.metric("r1_zero_language_eval", "eval_mixed"), 0.5 * self.metric("r1_zero_eval", "eval_mixed"))
+
+    def test_every_kept_sample_verifies_when_scored_again(self):
+        for stage in ("cold_start_rows", "accepted", "traces"):
+            rows = pathlib.Path(RUN) / "stages" / stage / "data" / "rows.jsonl"
+            lines = [json.loads(line) for line in rows.open()]
+            cases = "".join(json.dumps({"id": i, **line}) + "\n" for i, line in enumerate(lines))
+            out = subprocess.run([HONE, "score", "--reward", "countdown"], input=cases, check=True, capture_output=True, text=True)
+            verdicts = [json.loads(line)["verdict"] for line in out.stdout.splitlines()]
+            self.assertEqual(verdicts, ["correct"] * len(lines), stage)
+            self.assertGreater(len(lines), 20, stage)
+            metrics = json.loads((rows.parent.parent / "metrics.json").read_text())
+            dropped = sum(value for name, value in metrics.items() if name.startswith("rows/dropped/"))
+            self.assertEqual(metrics["rows/in"], metrics["rows/kept"] + dropped)
+
+    def test_the_student_leads_back_to_rollouts_of_its_teacher(self):
+        command = [HONE, "inspect", RUN, "--lineage", "student_distil", "--json"]
+        tree = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        data = next(p["from"] for p in tree["parents"] if p["key"] == "data")
+        first = data["rollouts"]["data"][0][0]
+        with sqlite3.connect(pathlib.Path(RUN) / "run.db") as db:
+            self.assertEqual(db.execute("select stage from rollouts where id = ?", [first]).fetchone(), ("r1_samples",))
+
+
+if __name__ == "__main__":
+    HONE = sys.argv.pop(1)
+    with tempfile.TemporaryDirectory() as folder:
+        RUN = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else folder
+        unittest.main(verbosity=2)
