@@ -491,7 +491,8 @@ size_t before_unit_power(const std::vector<Token>& tokens) {
 /// Whether a unit may stand behind this token: it ends a quantity.
 bool ends_quantity(const Token& token) {
   const bool closes = token.is('}') || token.is(')') || token.is(']') || token.is('R') || token.is('%');
-  return closes || token.kind == Tok::kNumber || token.kind == Tok::kLetter || token.kind == Tok::kCommand;
+  return closes || token.kind == Tok::kNumber || token.kind == Tok::kLetter || token.kind == Tok::kCommand ||
+         token.kind == Tok::kFinish;
 }
 
 /// Words that make a quantity another one, or none: "5 or so", "5 and a half", "5 is wrong".

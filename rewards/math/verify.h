@@ -4,7 +4,7 @@
 //   gold.verify("The answer is 0.5")                     correct
 //   gold.verify("It is not $0.5$")                       wrong: denied, so no answer is left
 //   Gold("what?", {}).verify("5")                        not applicable: the gold answer cannot be read
-//   Gold("5", {}).verify("$((100000!)!)!$")              undecided, with the limit that was reached
+//   Gold("5", {}).verify("$\\sum_{k=1}^{9999}\\frac1k$")   undecided, with the limit that was reached
 //
 // 1. Where the answer may stand: rewards/math/extract.h, in order. 2. The first candidate that can be read is the
 // answer (rewards/math/math.h). 3. It is compared with the gold answer, value with value; and the texts of the first

@@ -143,8 +143,8 @@ class Fields(tuple):
 
 class Codec:
     """Built-in values to JSON and back. A subclass crosses as the built-in type below it: the checker never meets an
-    object whose __eq__, __hash__ or __bool__ the other side wrote. What is no value stays where it is and crosses as a number
-    (`h`), by which the other side can call it; encode_iterator, encode_object and decode_object are of either side."""
+    object whose __eq__, __hash__ or __bool__ the other side wrote. What is no value stays where it is and crosses as a
+    number (`h`), by which the other side can call it; encode_iterator, encode_object and decode_object are each side's."""
 
     def encode(self, v):
         if v is None or v is True or v is False:

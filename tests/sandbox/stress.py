@@ -95,7 +95,7 @@ def usage(pool):
         "processes": len(below), "descriptors": len(os.listdir("/proc/%d/fd" % host)),
         "threads": len(os.listdir("/proc/%d/task" % host)),
         "mounts": sum(1 for _ in open("/proc/%d/mounts" % host)), "system_v": len(judge.system_v()),
-        "files": sorted(glob.glob("/tmp/hone-*-*") + glob.glob("/dev/shm/hone*") + glob.glob("/tmp/core*")),
+        "files": sorted(glob.glob("/tmp/hone-[0-9]*-[0-9]*") + glob.glob("/dev/shm/hone*") + glob.glob("/tmp/core*")),
         "cgroups": sum(1 for folder, _, _ in os.walk("/sys/fs/cgroup") if "hone" in os.path.basename(folder)),
         "resident_mib": sum(resident_mib(pid) for pid in mine if pid in judge.processes()),
     }

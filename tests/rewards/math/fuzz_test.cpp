@@ -295,18 +295,21 @@ TEST(MathFuzz, EndsSoonWhateverTheInput) {
   const auto cases = case_texts();
   const size_t runs = fuzz_runs(), first = first_run();
   double worst = 0;
-  size_t verdicts[4]{};
+  size_t worst_run = 0, verdicts[4]{};
   for (size_t i = first; i < first + runs; ++i) {
     Random r(i);
     const auto input = random_input(cases, r);
     double spent = 1e9;
     Score score;
-    for (int attempt = 0; attempt < 3 && spent > kMaxMilliseconds; ++attempt) {  // a cold cache is no fault
+    for (int attempt = 0; attempt < 3 && spent > kMaxMilliseconds / 2; ++attempt) {  // a cold cache is no fault
       const double start = cpu_milliseconds();
       score = judge(input);
-      spent = cpu_milliseconds() - start;
+      spent = std::min(spent, cpu_milliseconds() - start);
     }
-    worst = std::max(worst, spent);
+    if (spent > worst) {
+      worst = spent;
+      worst_run = i;
+    }
     ASSERT_LE(spent, kMaxMilliseconds) << "run " << i << "\ngold " << input.gold.substr(0, 2000) << "\nprediction "
                                        << input.prediction.substr(0, 2000);
     ++verdicts[static_cast<int>(score.verdict)];
@@ -314,6 +317,7 @@ TEST(MathFuzz, EndsSoonWhateverTheInput) {
     ASSERT_EQ(score.value.has_value(), score.verdict == Verdict::kCorrect || score.verdict == Verdict::kWrong);
   }
   RecordProperty("worst_ms", std::to_string(worst));
+  RecordProperty("worst_run", std::to_string(worst_run));
   for (const Verdict v : {Verdict::kCorrect, Verdict::kWrong, Verdict::kNotApplicable}) {
     EXPECT_GT(verdicts[static_cast<int>(v)], runs / 200) << to_string(v) << ": the inputs are not what they should be";
   }
