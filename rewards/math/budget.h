@@ -6,7 +6,7 @@
 
 namespace hone {
 
-/// What may be spent on reading and comparing one pair. A unit is about 50 ns of work.
+/// What may be spent on reading and comparing one pair. A unit is 50 to 100 ns of work.
 struct MathLimits {
   size_t formula_bytes = 8 << 10;
   int depth = 128;             ///< nesting of a formula
@@ -21,7 +21,7 @@ struct MathLimits {
   size_t variables = 16;
   size_t polynomial_terms = 2000;  ///< beyond, an expression is not expanded
   size_t bytes = 3 << 19;          ///< of the nodes made for one comparison
-  int64_t work_units = 100'000;
+  int64_t work_units = 70'000;
 };
 
 /// What is left of the work units of a pair, and which limit was reached first. One per pair and thread.
