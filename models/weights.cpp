@@ -152,6 +152,7 @@ void ModelWeights::refuse_others(const std::set<std::string>& used, const ModelC
 
 void ModelWeights::read(const StoredWeight& weight, std::span<float> out) {
   const TensorInfo& info = *weight.info;
+  check_dtype(weight);
   if (out.size() != element_count(info.shape)) {
     throw std::invalid_argument(fmt::format("tensor {} has {} elements, there is room for {}", info.name,
                                             element_count(info.shape), out.size()));

@@ -14,8 +14,8 @@ BASE = """
 name: bits
 seed: 3
 stages:
-  - {name: base, kind: base, task: countdown, model_config: %s, tokens_per_step: 1024, optimizer: muon, learning_rate: 4.0e-3, max_steps: 40}
-  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [format], prompts_per_step: 4,
+  - {name: base, kind: base, task: countdown, model_config: %s, tokens_per_step: 512, optimizer: muon, learning_rate: 4.0e-3, max_steps: 5}
+  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: ["soft_overlong_punishment:max_completion_len=40,soft_punish_cache=39"], prompts_per_step: 4,
      num_generations: 4, max_completion_length: 40, learning_rate: 1.0e-3, max_steps: 20, dtype: %s}
 """
 MODELS = {
