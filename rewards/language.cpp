@@ -166,13 +166,6 @@ bool ends_sentence(char32_t c) {
   return c == '.' || c == '!' || c == '?' || c == '\n' || c == 0x3002 || c == 0xFF01 || c == 0xFF1F;
 }
 
-std::string_view thoughts_of(std::string_view completion) {
-  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
-  auto thoughts = completion.substr(0, completion.rfind(kClose));
-  const size_t open = thoughts.find(kOpen);
-  return open == kNone ? thoughts : thoughts.substr(open + kOpen.size());
-}
-
 std::string target_language(const std::string& columns, const std::string& fallback) {
   const auto row = nlohmann::json::parse(columns);
   const auto value = row.find("language");
@@ -193,6 +186,13 @@ Score score_language(std::string_view completion, const std::string& language) {
 }
 
 }  // namespace
+
+std::string_view thoughts_of(std::string_view completion) {
+  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+  auto thoughts = completion.substr(0, completion.rfind(kClose));
+  const size_t open = thoughts.find(kOpen);
+  return open == kNone ? thoughts : thoughts.substr(open + kOpen.size());
+}
 
 LanguageCount count_language(std::string_view text, std::string_view language) {
   LanguageCount total;

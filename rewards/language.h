@@ -35,6 +35,9 @@ struct LanguageOptions {
   }
 };
 
+/// What stands before the last </think>, and after <think> if it is there; a view into the completion.
+std::string_view thoughts_of(std::string_view completion);
+
 /// Words of a text, and how many of them are in a language ("en", "ru" or "zh").
 struct LanguageCount {
   size_t words = 0, in_language = 0;

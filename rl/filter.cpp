@@ -31,11 +31,6 @@ std::string prompt_of(const Row& row) {
 
 bool is_correct(const Row& row) { return field(row, "verdict", "correct_only or a pass rate") == "correct"; }
 
-std::string thoughts_of(const Row& row) {
-  const auto& text = field(row, "completion", "language").get_ref<const std::string&>();
-  return text.substr(0, text.rfind("</think>"));
-}
-
 bool repeats(const std::vector<int32_t>& ids, size_t n) {
   std::set<std::vector<int32_t>> seen;
   for (size_t at = 0; at + n <= ids.size(); ++at) {
@@ -117,7 +112,8 @@ class Filter {
 
   // Thoughts without words are in every language.
   double language_share(const Row& row) const {
-    const LanguageCount count = count_language(thoughts_of(row), config_.language);
+    const auto& text = field(row, "completion", "language").get_ref<const std::string&>();
+    const LanguageCount count = count_language(thoughts_of(text), config_.language);
     return count.words ? static_cast<double>(count.in_language) / static_cast<double>(count.words) : 1.0;
   }
 

@@ -192,7 +192,7 @@ bool repeats_a_try(const std::vector<WrittenTry>& tries) {
 
 void add_languages(const Rollout& rollout, const CountdownProblem& problem, Means& means) {
   const auto thoughts = read_thoughts(rollout.text);
-  const auto words = count_language(rollout.text.substr(0, rollout.text.find("</think>")), "en");
+  const auto words = count_language(thoughts_of(rollout.text), "en");
   const bool mixed = words.in_language > 0 && words.in_language < words.words;
   if (words.words > 0) {
     means["english"].add(static_cast<double>(words.in_language) / static_cast<double>(words.words));

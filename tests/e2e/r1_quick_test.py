@@ -46,7 +46,7 @@ class R1QuickTest(unittest.TestCase):
     def test_every_kept_sample_verifies_when_scored_again(self):
         for stage in ("cold_start_rows", "accepted", "traces"):
             rows = pathlib.Path(RUN) / "stages" / stage / "data" / "rows.jsonl"
-            lines = [json.loads(line) for line in rows.open()]
+            lines = [json.loads(line) for line in rows.read_text().splitlines()]
             cases = "".join(json.dumps({"id": i, **line}) + "\n" for i, line in enumerate(lines))
             out = subprocess.run([HONE, "score", "--reward", "countdown"], input=cases, check=True, capture_output=True, text=True)
             verdicts = [json.loads(line)["verdict"] for line in out.stdout.splitlines()]

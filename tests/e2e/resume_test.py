@@ -170,7 +170,7 @@ class ResumeTest(unittest.TestCase):
         data = next(p["from"] for p in tree["parents"] if p["key"] == "data")
         ids = [i for first, last in data["rollouts"]["data"] for i in range(first, last + 1)]
         self.assertEqual(data["stage"], "mixture")
-        rows = [json.loads(line) for line in (run / "stages/mixture/data/rows.jsonl").open()]
+        rows = [json.loads(line) for line in (run / "stages/mixture/data/rows.jsonl").read_text().splitlines()]
         self.assertEqual(set(ids), {row["rollout_id"] for row in rows})
         with sqlite3.connect(run / "run.db") as db:
             for row in rows:

@@ -41,7 +41,8 @@ TEST(BilingualCorpus, WritesEnglishChineseAndBothInTheWantedShares) {
   const CorpusOptions options{.foreign_fraction = 0.25, .mixed_fraction = 0.3};
   int english = 0, chinese = 0, both = 0;
   for (uint64_t i = 0; i < 4000; ++i) {
-    const auto words = count_language(join(task.document(1, i, options).response), "en");
+    const std::string response = join(task.document(1, i, options).response);
+    const auto words = count_language(thoughts_of(response), "en");
     if (words.words < 6) continue;  // one word is in one language
     english += words.in_language == words.words;
     chinese += words.in_language == 0;
