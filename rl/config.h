@@ -99,12 +99,19 @@ struct BaseConfig {
   }
 };
 
-/// kind: sft. Cross-entropy on rows of prompt + completion (or text).
+/// kind: sft. Cross-entropy on rows of prompt + completion (or text), or with a teacher the divergence from its
+/// distribution of every token.
 struct SftConfig {
   std::string model, data;
   bool completion_only_loss = true;
   int64_t tokens_per_step = 4096;
+  int64_t rows_per_step = 0;
   int64_t max_length = 4096;
+  std::string logit_teacher = "";
+  std::string distil_loss = "forward_kl";
+  double distil_beta = 0.5, distil_temperature = 1.0;
+  double on_policy_share = 0.0;
+  int64_t max_completion_length = 256;
   OptimConfig optim;
 
   template <class Visitor>
@@ -113,7 +120,18 @@ struct SftConfig {
     v("data", data, Words{}, "JSONL rows, or ${stage}/file");
     v("completion_only_loss", completion_only_loss, "the prompt's tokens carry no loss");
     v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole rows of similar length");
+    v("rows_per_step", rows_per_step, kCount, "rows of one optimizer step; 0: tokens_per_step decides");
     v("max_length", max_length, kAtLeastOne, "longer rows are refused");
+    v("logit_teacher", logit_teacher, Words{},
+      "model folder or ${stage} of the same vocabulary whose logits are learnt; empty: the tokens are");
+    v("distil_loss", distil_loss, Words{"forward_kl", "reverse_kl", "jsd"},
+      "with a logit_teacher: KL(teacher, student), KL(student, teacher), or GKD's generalised Jensen-Shannon "
+      "divergence");
+    v("distil_beta", distil_beta, Range{1e-6, 1 - 1e-6}, "jsd: weight of the teacher in the mixture");
+    v("distil_temperature", distil_temperature, kPositive, "both distributions' logits are divided by this");
+    v("on_policy_share", on_policy_share, kUnit,
+      "with a logit_teacher: share of rows whose completion the student samples itself (GKD's lambda)");
+    v("max_completion_length", max_completion_length, kAtLeastOne, "tokens of a completion that the student samples");
     optim.visit(v);
   }
 };
@@ -146,6 +164,7 @@ struct RlConfig {
   double epsilon = 0.2, epsilon_high = 0.2;
   double beta = 0.0;
   std::string kl_estimator = "k3";
+  bool use_bias_correction_kl = false;
   int64_t ref_model_sync_steps = 0;
   std::string scale_rewards = "group";
   bool sample_std = false;
@@ -177,6 +196,8 @@ struct RlConfig {
     v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
     v("ref_model_sync_steps", ref_model_sync_steps, kCount,
       "the policy replaces the reference every so many steps; 0: never");
+    v("use_bias_correction_kl", use_bias_correction_kl,
+      "the KL term is weighed by the ratio, so that its gradient is that of the reverse KL (TRL's default)");
     v("scale_rewards", scale_rewards, Words{"none", "group", "batch"},
       "standard deviation that advantages are divided by");
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");

@@ -132,7 +132,9 @@ class Run {
     Model model = load_model(path_of(config.model));
     const auto documents = load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0],
                                           config.completion_only_loss, config.max_length);
-    return train_sft(config, stage, std::move(model), documents);
+    if (config.logit_teacher.empty()) return train_sft(config, stage, std::move(model), documents);
+    const Model teacher = load_model(path_of(config.logit_teacher));
+    return train_sft(config, stage, std::move(model), documents, &teacher);
   }
 
   Metrics run_kind(const RlConfig& config, const StageContext& stage) {
