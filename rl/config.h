@@ -170,6 +170,8 @@ struct RlConfig {
   bool sample_std = false;
   double advantage_epsilon = 1e-6;
   bool mask_truncated_completions = false;
+  std::string dynamic_sampling = "none";
+  int64_t max_sampling_rounds = 10;
   bool shuffle_rewards = false;
   std::vector<std::string> reflection_words = {};
   bool assert_gap = true;
@@ -203,6 +205,11 @@ struct RlConfig {
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");
     v("advantage_epsilon", advantage_epsilon, kNonNegative, "added to that deviation");
     v("mask_truncated_completions", mask_truncated_completions, "completions cut at the limit carry no loss");
+    v("dynamic_sampling", dynamic_sampling, Words{"none", "reward", "accuracy"},
+      "DAPO's: groups that teach nothing give way to further prompts; reward: those whose rewards are all equal; "
+      "accuracy: those whose first reward finds all correct or all wrong");
+    v("max_sampling_rounds", max_sampling_rounds, kAtLeastOne,
+      "dynamic_sampling: rounds of sampling for one rollout; then groups that teach nothing fill it");
     v("shuffle_rewards", shuffle_rewards,
       "control: rewards are dealt at random inside a step, so that nothing can be learnt");
     v("reflection_words", reflection_words, "counted in completions, e.g. [' wait']");

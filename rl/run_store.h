@@ -37,6 +37,7 @@ struct StepRecord {
   int64_t step = 0;
   std::vector<Group> groups;                    ///< (P) may be empty (base, sft)
   std::vector<std::vector<double>> advantages;  ///< (P)(G), or empty: NULL is stored
+  std::vector<Group> dropped = {};              ///< sampled, but not learnt from: stored with the advantage NULL
   std::map<std::string, double> metrics;
 };
 
