@@ -75,6 +75,7 @@ class CommandLine {
     add_sandbox();
     add_inspect();
     add_report();
+    add_replay();
     add_score();
     add_version();
   }
@@ -287,6 +288,21 @@ class CommandLine {
     const auto verb = add("score", "score rows of completions", score);
     auto& a = *verb.args;
     verb.app->add_option("--reward", a.reward, "name of the reward")->required();
+  void add_replay() {
+    const auto verb = add("replay", "compute a stored step again, as it was or under another reward or loss", replay);
+    auto& a = *verb.args;
+    verb.app->add_option("run", a.run, "run directory")->required();
+    verb.app->add_option("--step", a.step, "the optimizer step")->required()->check(kAtLeastOne);
+    verb.app->add_option("--stage", a.stage, "its stage (default: the only one of kind rl)");
+    verb.app->add_option("--reward", a.reward, "score the stored rollouts with this reward instead; may be repeated")
+        ->allow_extra_args(false);
+    verb.app->add_option("--set", a.set, "override an option of the loss or the advantages: stage.key=value")
+        ->allow_extra_args(false);
+    verb.app->add_flag("--json", a.json, "print one JSON object");
+    verb.threads();
+    verb.example("hone replay runs/r1_zero_countdown --step 12 --set rl.loss_type=grpo");
+  }
+
     verb.app->add_option("--cases", a.cases,
                          "JSONL rows {\"id\", \"completion\", ..columns}; -: standard input (default)");
     verb.app->add_flag("--explain", a.explain, "math: say what was extracted and how it compared");

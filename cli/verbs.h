@@ -93,6 +93,15 @@ struct ReportArgs {
 int report(const ReportArgs& args);
 
 struct ScoreArgs {
+struct ReplayArgs {
+  std::string run, stage;  ///< stage empty: the only rl stage
+  int64_t step = 0;
+  std::vector<std::string> set, reward;
+  bool json = false;
+  int threads = 0;
+};
+int replay(const ReplayArgs& args);
+
   std::string reward;
   std::string cases = "-";  ///< "-": standard input
   bool explain = false;     ///< math: what was extracted from both sides and how it compared

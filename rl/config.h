@@ -196,10 +196,10 @@ struct RlConfig {
     v("epsilon_high", epsilon_high, kNonNegative, "and from above at 1 + epsilon_high");
     v("beta", beta, kNonNegative, "weight of the KL term against the reference model; 0: no reference model");
     v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
-    v("ref_model_sync_steps", ref_model_sync_steps, kCount,
-      "the policy replaces the reference every so many steps; 0: never");
     v("use_bias_correction_kl", use_bias_correction_kl,
       "the KL term is weighed by the ratio, so that its gradient is that of the reverse KL (TRL's default)");
+    v("ref_model_sync_steps", ref_model_sync_steps, kCount,
+      "the policy replaces the reference every so many steps; 0: never");
     v("scale_rewards", scale_rewards, Words{"none", "group", "batch"},
       "standard deviation that advantages are divided by");
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");
