@@ -155,7 +155,11 @@ class CommandLine {
     verb.app->add_flag("--resume", a.resume, "go on with the run in the run directory, or start it");
     verb.app->add_option("--from", a.from, "run this stage and all after it again");
     verb.app->add_option("--until", a.until, "the last stage to run");
-    verb.app->add_flag("--dry-run", a.dry_run, "check the recipe and print it with every default; touch nothing");
+    auto* dry_run =
+        verb.app->add_flag("--dry-run", a.dry_run, "check the recipe and print it with every default; touch nothing");
+    verb.app
+        ->add_flag("--allow-missing", a.allow_missing, "with --dry-run: list models and files that are not there yet")
+        ->needs(dry_run);
     verb.threads();
     verb.example("hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
   }
@@ -284,10 +288,6 @@ class CommandLine {
     verb.example("hone report runs/r1_zero_countdown --svg curve.svg --stage rl");
   }
 
-  void add_score() {
-    const auto verb = add("score", "score rows of completions", score);
-    auto& a = *verb.args;
-    verb.app->add_option("--reward", a.reward, "name of the reward")->required();
   void add_replay() {
     const auto verb = add("replay", "compute a stored step again, as it was or under another reward or loss", replay);
     auto& a = *verb.args;
@@ -303,6 +303,10 @@ class CommandLine {
     verb.example("hone replay runs/r1_zero_countdown --step 12 --set rl.loss_type=grpo");
   }
 
+  void add_score() {
+    const auto verb = add("score", "score rows of completions", score);
+    auto& a = *verb.args;
+    verb.app->add_option("--reward", a.reward, "name of the reward")->required();
     verb.app->add_option("--cases", a.cases,
                          "JSONL rows {\"id\", \"completion\", ..columns}; -: standard input (default)");
     verb.app->add_flag("--explain", a.explain, "math: say what was extracted and how it compared");

@@ -17,7 +17,8 @@ struct TrainArgs {
   bool resume = false;
   std::optional<std::string> from, until;
   bool dry_run = false;
-  int threads = 0;  ///< 0: all cores
+  bool allow_missing = false;  ///< with dry_run: models and files that are not there are listed, not refused
+  int threads = 0;             ///< 0: all cores
 };
 int train(const TrainArgs& args);
 
@@ -92,7 +93,6 @@ struct ReportArgs {
 };
 int report(const ReportArgs& args);
 
-struct ScoreArgs {
 struct ReplayArgs {
   std::string run, stage;  ///< stage empty: the only rl stage
   int64_t step = 0;
@@ -102,6 +102,7 @@ struct ReplayArgs {
 };
 int replay(const ReplayArgs& args);
 
+struct ScoreArgs {
   std::string reward;
   std::string cases = "-";  ///< "-": standard input
   bool explain = false;     ///< math: what was extracted from both sides and how it compared
