@@ -1,5 +1,6 @@
 #include "cli/check_inputs.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -20,7 +21,8 @@ namespace {
 
 class InputCheck {
  public:
-  InputCheck(const fs::path& recipe_dir, const fs::path& run_dir) : recipe_dir_(recipe_dir), run_dir_(run_dir) {}
+  InputCheck(const fs::path& recipe_dir, const fs::path& run_dir, std::vector<std::string>* missing)
+      : recipe_dir_(recipe_dir), run_dir_(run_dir), missing_(missing) {}
 
   void check(const BaseConfig& c) {
     const Task& task = task_named(c.task);
@@ -28,7 +30,8 @@ class InputCheck {
   }
   void check(const SftConfig& c) {
     const Source* source = model_of(c.model);
-    if (source && is_outside(c.data)) {
+    if (!c.logit_teacher.empty()) model_of(c.logit_teacher);
+    if (source && is_outside(c.data) && !is_missing(c.data)) {
       load_documents(path_of(c.data), source->tokenizer, source->end_token, c);
     } else {
       check_exists(c.data);
@@ -78,9 +81,17 @@ class InputCheck {
   static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
   fs::path path_of(const std::string& value) const { return resolve_path(value, recipe_dir_, run_dir_); }
 
-  /// Null for a model that the run itself makes. Each is read once.
+  /// Whether the value is a path where nothing is, and that is to be listed; then it is.
+  bool is_missing(const std::string& value) const {
+    if (!missing_ || !is_outside(value) || fs::exists(path_of(value))) return false;
+    const std::string line = path_of(value).string() + " is not there";
+    if (std::find(missing_->begin(), missing_->end(), line) == missing_->end()) missing_->push_back(line);
+    return true;
+  }
+
+  /// Null for a model that the run itself makes, or that is missing. Each is read once.
   const Source* model_of(const std::string& value) {
-    if (!is_outside(value)) return nullptr;
+    if (!is_outside(value) || is_missing(value)) return nullptr;
     const fs::path path = path_of(value);
     auto found = sources_.find(path);
     if (found == sources_.end()) {
@@ -93,7 +104,7 @@ class InputCheck {
   }
 
   void check_exists(const std::string& data) const {
-    if (is_outside(data) && !fs::exists(path_of(data))) {
+    if (is_outside(data) && !is_missing(data) && !fs::exists(path_of(data))) {
       throw std::invalid_argument(path_of(data).string() + ": not found; check the path");
     }
   }
@@ -101,19 +112,21 @@ class InputCheck {
   /// Under a tokenizer that is yet to be made, text can only be taken as it is.
   void check_prompts(const std::string& model, const std::string& data) {
     const Source* source = model_of(model);
-    if (!is_outside(data)) return;
+    if (!is_outside(data) || is_missing(data)) return;
     const auto as_it_is = [](std::string_view text) { return EncodedPrompt{std::string(text), {0}}; };
     load_prompts(path_of(data).string(), source ? source->prompts : PromptEncoder{as_it_is, as_it_is});
   }
 
   const fs::path &recipe_dir_, &run_dir_;
+  std::vector<std::string>* missing_;
   std::map<fs::path, Source> sources_;
 };
 
 }  // namespace
 
-void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, bool repeat) {
-  InputCheck inputs(recipe_dir, run_dir);
+void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, bool repeat,
+                  std::vector<std::string>* missing) {
+  InputCheck inputs(recipe_dir, run_dir, missing);
   for (const StageConfig& stage : recipe.stages) {
     if (!repeat && fs::exists(run_dir / "stages" / stage.name / "metrics.json")) continue;
     try {

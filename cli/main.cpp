@@ -83,6 +83,7 @@ class CommandLine {
     add_sandbox();
     add_inspect();
     add_report();
+    add_replay();
     add_score();
     add_version();
   }
@@ -162,9 +163,12 @@ class CommandLine {
     verb.app->add_flag("--resume", a.resume, "go on with the run in the run directory, or start it");
     verb.app->add_option("--from", a.from, "run this stage and all after it again");
     verb.app->add_option("--until", a.until, "the last stage to run");
-    verb.app->add_flag(
+    auto* dry_run = verb.app->add_flag(
         "--dry-run", a.dry_run,
         "check the recipe, print it with every default and the plan with estimated times; touch nothing");
+    verb.app
+        ->add_flag("--allow-missing", a.allow_missing, "with --dry-run: list models and files that are not there yet")
+        ->needs(dry_run);
     verb.compute();
     verb.example("hone train recipes/r1_zero_countdown.yaml --set rl.max_steps=8 --run-dir runs/quick");
   }
@@ -301,6 +305,21 @@ class CommandLine {
     verb.app->add_flag("--table", a.table,
                        "print the evaluations as a Markdown table (and write the page only with -o)");
     verb.example("hone report runs/r1_zero_countdown --svg curve.svg --stage rl");
+  }
+
+  void add_replay() {
+    const auto verb = add("replay", "compute a stored step again, as it was or under another reward or loss", replay);
+    auto& a = *verb.args;
+    verb.app->add_option("run", a.run, "run directory")->required();
+    verb.app->add_option("--step", a.step, "the optimizer step")->required()->check(kAtLeastOne);
+    verb.app->add_option("--stage", a.stage, "its stage (default: the only one of kind rl)");
+    verb.app->add_option("--reward", a.reward, "score the stored rollouts with this reward instead; may be repeated")
+        ->allow_extra_args(false);
+    verb.app->add_option("--set", a.set, "override an option of the loss or the advantages: stage.key=value")
+        ->allow_extra_args(false);
+    verb.app->add_flag("--json", a.json, "print one JSON object");
+    verb.compute();
+    verb.example("hone replay runs/r1_zero_countdown --step 12 --set rl.loss_type=grpo");
   }
 
   void add_score() {

@@ -2,6 +2,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include <unistd.h>
 
@@ -32,10 +34,13 @@ int train(const TrainArgs& args) {
                      .until = args.until,
                      .threads = kernel_pool().threads(),
                      .progress = terminal_options(STDOUT_FILENO)};
-  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value());
+  std::vector<std::string> missing;
+  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(),
+               args.allow_missing ? &missing : nullptr);
   if (args.dry_run) {
     std::cout << describe(recipe)
               << describe(plan_of(recipe, options.recipe_dir, options.run_dir, task_rows, options.threads));
+    for (const std::string& line : missing) std::cout << "# missing: " << line << '\n';
     return 0;
   }
   options.progress.color = options.progress.terminal && std::getenv("NO_COLOR") == nullptr;

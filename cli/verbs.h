@@ -23,6 +23,7 @@ struct TrainArgs {
   bool resume = false;
   std::optional<std::string> from, until;
   bool dry_run = false;
+  bool allow_missing = false;  ///< with dry_run: models and files that are not there are listed, not refused
   ComputeArgs compute;
 };
 int train(const TrainArgs& args);
@@ -100,6 +101,15 @@ struct ReportArgs {
   bool table = false;
 };
 int report(const ReportArgs& args);
+
+struct ReplayArgs {
+  std::string run, stage;  ///< stage empty: the only rl stage
+  int64_t step = 0;
+  std::vector<std::string> set, reward;
+  bool json = false;
+  ComputeArgs compute;
+};
+int replay(const ReplayArgs& args);
 
 struct ScoreArgs {
   std::string reward;

@@ -53,6 +53,17 @@ RewardScale parse_scale(const std::string& word) {
   throw std::invalid_argument(fmt::format("scale_rewards is '{}', allowed is one of none, group, batch", word));
 }
 
+/// Of the first reward's verdicts, those that are one.
+bool verdicts_differ(const Group& group) {
+  bool correct = false, wrong = false;
+  for (const auto& reward : group.rewards) {
+    if (reward.parts.empty()) continue;
+    correct |= reward.parts[0].score.verdict == Verdict::kCorrect;
+    wrong |= reward.parts[0].score.verdict == Verdict::kWrong;
+  }
+  return correct && wrong;
+}
+
 Values advantages_of(const Group& group, const Values& scored, double divisor) {
   Values out(group.rewards.size(), 0.0);
   if (all_equal(scored)) return out;
@@ -90,6 +101,19 @@ std::vector<std::vector<double>> group_advantages(const std::vector<Group>& grou
         advantages_of(groups[p], scored[p], options.scale == RewardScale::kNone ? 1.0 : std + options.epsilon));
   }
   return out;
+}
+
+DynamicSampling dynamic_sampling(const RlConfig& config) {
+  const std::string& word = config.dynamic_sampling;
+  if (word == "none") return DynamicSampling::kNone;
+  if (word == "reward") return DynamicSampling::kReward;
+  if (word == "accuracy") return DynamicSampling::kAccuracy;
+  throw std::invalid_argument(fmt::format("dynamic_sampling is '{}', allowed is one of none, reward, accuracy", word));
+}
+
+bool teaches(const Group& group, DynamicSampling rule) {
+  if (rule == DynamicSampling::kNone) return true;
+  return rule == DynamicSampling::kReward ? !all_equal(scored_rewards(group)) : verdicts_differ(group);
 }
 
 double frac_reward_zero_std(const std::vector<Group>& groups) {

@@ -29,6 +29,16 @@ AdvantageOptions advantage_options(const RlConfig& config);
 /// one rollout could be scored, std::invalid_argument when a group's rewards do not match its rollouts.
 std::vector<std::vector<double>> group_advantages(const std::vector<Group>& groups, const AdvantageOptions& options);
 
+/// Which groups are worth an update (DAPO, arXiv:2503.14476 eq. 11).
+enum class DynamicSampling {
+  kNone,      ///< all
+  kReward,    ///< those whose scored rewards are not all equal: an advantage is not 0
+  kAccuracy,  ///< those in which the first reward finds some completions correct and some not: 0 < #correct < G
+};
+/// dynamic_sampling of a recipe.
+DynamicSampling dynamic_sampling(const RlConfig& config);
+bool teaches(const Group& group, DynamicSampling rule);
+
 /// Share of groups that teach nothing: their scored rewards are all equal (or there are none).
 double frac_reward_zero_std(const std::vector<Group>& groups);
 

@@ -52,10 +52,9 @@ Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector
       }
     }
   }
-  const auto with_loss = std::count_if(tokens_of.begin(), tokens_of.end(), [](int64_t n) { return n > 0; });
+  const auto sequences = static_cast<double>(batch.num_sequences());
   for (int64_t m = 0; m < batch.num_loss_tokens(); ++m) {
     const auto length = static_cast<double>(tokens_of[static_cast<size_t>(batch.sequence[static_cast<size_t>(m)])]);
-    const auto sequences = static_cast<double>(with_loss);
     double weight = 1.0 / static_cast<double>(batch.num_loss_tokens());
     if (options.normaliser == Normaliser::kSequenceMean) weight = 1.0 / (sequences * length);
     if (options.normaliser == Normaliser::kMaxLength)

@@ -30,7 +30,8 @@ struct Batch {
   int64_t num_loss_tokens() const { return static_cast<int64_t>(rows.size()); }
 };
 
-/// How tokens are weighed: w of token t of completion i, S completions, T_i tokens, all of the optimizer step.
+/// How tokens are weighed: w of token t of completion i, S completions, T_i tokens, all of the optimizer step. With
+/// mask_truncated S still counts every completion, as in TRL; sums of T count only those with loss.
 enum class Normaliser {
   kSequenceMean,  ///< 1 / (S T_i): grpo (DeepSeekMath eq. 3), gspo
   kTokenMean,     ///< 1 / sum of T: dapo (Yu et al. 2025 eq. 8), cispo
@@ -40,7 +41,7 @@ enum class Normaliser {
 struct BatchOptions {
   Normaliser normaliser = Normaliser::kTokenMean;
   int64_t max_completion_length = 0;  ///< for kMaxLength
-  bool mask_truncated = false;        ///< completions cut at the limit carry no loss and count in no normaliser
+  bool mask_truncated = false;        ///< completions cut at the limit carry no loss
   int64_t min_completion_length = 0;  ///< before it `end_token` could not be drawn
   int32_t end_token = -1;
 };

@@ -1,9 +1,8 @@
 #include "rl/checkpoint.h"
 
-#include <algorithm>
 #include <array>
+#include <limits>
 #include <stdexcept>
-#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -76,23 +75,28 @@ void save_checkpoint(const fs::path& stage_dir, const Model& model, const Optimi
     fs::create_directories(trainer / "reference");
     reference->save(trainer / "reference");
   }
-  const nlohmann::json json{{"step", state.step}, {"num_tokens", state.num_tokens}};
+  const nlohmann::json json{{"step", state.step}, {"num_tokens", state.num_tokens}, {"num_prompts", state.num_prompts}};
   write_file_atomic(trainer / "state.json", json.dump(2) + "\n");
   directory.commit();
 }
 
 std::optional<Checkpoint> latest_checkpoint(const fs::path& stage_dir) {
+  remove_stale_temporaries(stage_dir / "checkpoints");
+  return checkpoint_at_most(stage_dir, std::numeric_limits<int64_t>::max());
+}
+
+std::optional<Checkpoint> checkpoint_at_most(const fs::path& stage_dir, int64_t step) {
   const fs::path folder = stage_dir / "checkpoints";
-  remove_stale_temporaries(folder);
   if (!fs::exists(folder)) return std::nullopt;
-  std::vector<fs::path> found;
+  std::optional<Checkpoint> newest;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().filename().string().starts_with("step-")) found.push_back(entry.path());
+    if (!entry.path().filename().string().starts_with("step-")) continue;
+    const auto json = nlohmann::json::parse(read_file(entry.path() / "trainer" / "state.json"));
+    const TrainerState state{json.at("step").get<int64_t>(), json.at("num_tokens").get<int64_t>(),
+                             json.at("num_prompts").get<int64_t>()};
+    if (state.step <= step && (!newest || state.step > newest->state.step)) newest = {entry.path(), state};
   }
-  if (found.empty()) return std::nullopt;
-  const fs::path newest = *std::max_element(found.begin(), found.end());
-  const auto json = nlohmann::json::parse(read_file(newest / "trainer" / "state.json"));
-  return Checkpoint{newest, {json.at("step").get<int64_t>(), json.at("num_tokens").get<int64_t>()}};
+  return newest;
 }
 
 }  // namespace hone

@@ -34,8 +34,9 @@ void save_model(const Model& model, const std::filesystem::path& folder);
 
 /// What a stage needs besides weights to go on as if it had never stopped.
 struct TrainerState {
-  int64_t step = 0;        ///< optimizer steps done
-  int64_t num_tokens = 0;  ///< tokens trained on so far
+  int64_t step = 0;         ///< optimizer steps done
+  int64_t num_tokens = 0;   ///< tokens trained on so far
+  int64_t num_prompts = 0;  ///< prompts drawn from the data so far
 };
 struct Checkpoint {
   std::filesystem::path folder;
@@ -47,5 +48,7 @@ void save_checkpoint(const std::filesystem::path& stage_dir, const Model& model,
                      const Policy* reference, const TrainerState& state);
 /// The newest whole checkpoint of a stage, if any. Leftovers of killed writers are removed.
 std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& stage_dir);
+/// The newest one of at most `step` steps; reads only.
+std::optional<Checkpoint> checkpoint_at_most(const std::filesystem::path& stage_dir, int64_t step);
 
 }  // namespace hone

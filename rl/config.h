@@ -104,13 +104,20 @@ struct BaseConfig {
   }
 };
 
-/// kind: sft. Cross-entropy on rows of prompt + completion (or text).
+/// kind: sft. Cross-entropy on rows of prompt + completion (or text), or with a teacher the divergence from its
+/// distribution of every token.
 struct SftConfig {
   std::string model, data;
   bool completion_only_loss = true;
   bool use_token_ids = true;
   int64_t tokens_per_step = 4096;
+  int64_t rows_per_step = 0;
   int64_t max_length = 4096;
+  std::string logit_teacher = "";
+  std::string distil_loss = "forward_kl";
+  double distil_beta = 0.5, distil_temperature = 1.0;
+  double on_policy_share = 0.0;
+  int64_t max_completion_length = 256;
   OptimConfig optim;
 
   template <class Visitor>
@@ -121,7 +128,18 @@ struct SftConfig {
     v("use_token_ids", use_token_ids,
       "learn from the token ids of rows that have them; false: from their text, for a model with another tokenizer");
     v("tokens_per_step", tokens_per_step, kAtLeastOne, "tokens of one optimizer step, in whole rows of similar length");
+    v("rows_per_step", rows_per_step, kCount, "rows of one optimizer step; 0: tokens_per_step decides");
     v("max_length", max_length, kAtLeastOne, "longer rows are refused");
+    v("logit_teacher", logit_teacher, Words{},
+      "model folder or ${stage} of the same vocabulary whose logits are learnt; empty: the tokens are");
+    v("distil_loss", distil_loss, Words{"forward_kl", "reverse_kl", "jsd"},
+      "with a logit_teacher: KL(teacher, student), KL(student, teacher), or GKD's generalised Jensen-Shannon "
+      "divergence");
+    v("distil_beta", distil_beta, Range{1e-6, 1 - 1e-6}, "jsd: weight of the teacher in the mixture");
+    v("distil_temperature", distil_temperature, kPositive, "both distributions' logits are divided by this");
+    v("on_policy_share", on_policy_share, kUnit,
+      "with a logit_teacher: share of rows whose completion the student samples itself (GKD's lambda)");
+    v("max_completion_length", max_completion_length, kAtLeastOne, "tokens of a completion that the student samples");
     optim.visit(v);
   }
 };
@@ -154,11 +172,14 @@ struct RlConfig {
   double epsilon = 0.2, epsilon_high = 0.2;
   double beta = 0.0;
   std::string kl_estimator = "k3";
+  bool use_bias_correction_kl = false;
   int64_t ref_model_sync_steps = 0;
   std::string scale_rewards = "group";
   bool sample_std = false;
   double advantage_epsilon = 1e-6;
   bool mask_truncated_completions = false;
+  std::string dynamic_sampling = "none";
+  int64_t max_sampling_rounds = 10;
   bool shuffle_rewards = false;
   std::vector<std::string> reflection_words = {};
   bool assert_gap = true;
@@ -183,6 +204,8 @@ struct RlConfig {
     v("epsilon_high", epsilon_high, kNonNegative, "and from above at 1 + epsilon_high");
     v("beta", beta, kNonNegative, "weight of the KL term against the reference model; 0: no reference model");
     v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
+    v("use_bias_correction_kl", use_bias_correction_kl,
+      "the KL term is weighed by the ratio, so that its gradient is that of the reverse KL (TRL's default)");
     v("ref_model_sync_steps", ref_model_sync_steps, kCount,
       "the policy replaces the reference every so many steps; 0: never");
     v("scale_rewards", scale_rewards, Words{"none", "group", "batch"},
@@ -190,6 +213,11 @@ struct RlConfig {
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");
     v("advantage_epsilon", advantage_epsilon, kNonNegative, "added to that deviation");
     v("mask_truncated_completions", mask_truncated_completions, "completions cut at the limit carry no loss");
+    v("dynamic_sampling", dynamic_sampling, Words{"none", "reward", "accuracy"},
+      "DAPO's: groups that teach nothing give way to further prompts; reward: those whose rewards are all equal; "
+      "accuracy: those whose first reward finds all correct or all wrong");
+    v("max_sampling_rounds", max_sampling_rounds, kAtLeastOne,
+      "dynamic_sampling: rounds of sampling for one rollout; then groups that teach nothing fill it");
     v("shuffle_rewards", shuffle_rewards,
       "control: rewards are dealt at random inside a step, so that nothing can be learnt");
     v("reflection_words", reflection_words, "counted in completions, e.g. [' wait']");

@@ -30,7 +30,8 @@ at::Tensor kl_estimate(KlEstimator kind, const at::Tensor& d) {
 }  // namespace
 
 LossSpec loss_spec(const RlConfig& c) {
-  LossSpec spec{.epsilon = c.epsilon, .epsilon_high = c.epsilon_high, .beta = c.beta};
+  LossSpec spec{
+      .epsilon = c.epsilon, .epsilon_high = c.epsilon_high, .beta = c.beta, .kl_has_ratio = c.use_bias_correction_kl};
   if (c.loss_type == "grpo") spec.normaliser = Normaliser::kSequenceMean;
   else if (c.loss_type == "dapo") spec.normaliser = Normaliser::kTokenMean;
   else if (c.loss_type == "dr_grpo") spec.normaliser = Normaliser::kMaxLength;
@@ -55,7 +56,8 @@ LossOutput policy_loss(const LossSpec& spec, const LossInput& in) {
   LossOutput out;
   out.clipped = (spec.clip == Clip::kPessimistic ? bounded < plain : clipped != ratio).sum().item<double>();
   if (in.ref_logprobs.defined()) {
-    const at::Tensor kl = kl_estimate(spec.kl, in.ref_logprobs - in.policy_logprobs);
+    at::Tensor kl = kl_estimate(spec.kl, in.ref_logprobs - in.policy_logprobs);
+    if (spec.kl_has_ratio) kl = kl * ratio;
     out.kl = kl.sum().item<double>();
     per_token = per_token + spec.beta * kl;
   }

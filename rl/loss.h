@@ -6,8 +6,20 @@
 //   cispo                l_t = -stop_gradient(clip(r_t, 1 - eps, 1 + eps_high)) A log pi (MiniMax-M1 2025, eq. 4)
 //   loss                 sum_t w_t (l_t + beta KL_t),  d_t = ref_logprob_t - policy_logprob_t,
 //                        k1 = -d, k2 = d^2 / 2, k3 = e^d - d - 1                         (Schulman 2020; DSM eq. 4)
+//                        with use_bias_correction_kl r_t (or s) times that              (DeepSeek-V3.2 2025)
 //
 // Left out: entropy bonus, dual clip, sampler-correction weights (sampler and trainer agree here).
+//
+// TRL 1.16 computes the same losses and gradients (tests/python/trl_parity_test.py) under these settings:
+//   advantages  sample_std: true, advantage_epsilon: 1e-4
+//   KL          k3; use_bias_correction_kl alike, which is true by default there and false here, as in DeepSeekMath
+//   cispo       epsilon: 1, epsilon_high: E - 1 for TRL's epsilon_high E, the largest weight itself (no lower bound)
+//   gspo        TRL's loss_type grpo with importance_sampling_level sequence
+//   dapo, cispo steps_per_generation equal to gradient_accumulation_steps; else TRL divides by the mean number of
+//               tokens of the steps of a rollout, and here by that of the step
+//   bnpo        is dapo in one micro-batch; in several its value depends on the split, and it is not offered
+// Its clip_ratio of gspo is a mean over sequences, that of cispo counts large ratios of good completions only; here
+// both count the tokens whose ratio is not their weight's.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +42,10 @@ struct LossSpec {
   double epsilon = 0.2, epsilon_high = 0.2;
   double beta = 0;
   KlEstimator kl = KlEstimator::kK3;
+  bool kl_has_ratio = false;
 };
-/// loss_type, epsilon, epsilon_high, beta, kl_estimator of a recipe. Throws std::invalid_argument for unknown words.
+/// loss_type, epsilon, epsilon_high, beta, kl_estimator, use_bias_correction_kl of a recipe. Throws
+/// std::invalid_argument for unknown words.
 LossSpec loss_spec(const RlConfig& config);
 
 /// All (M), of whole sequences.

@@ -24,6 +24,9 @@ class Optimizer {
   /// the parameter, before any weight has changed.
   double step(double rate_factor);
 
+  /// Norm of all gradients together, as they are. Throws as step() for one that is not finite.
+  double gradient_norm() const;
+
   /// Writes / reads `file` (safetensors). load throws std::runtime_error when tensors are missing or of other shapes.
   void save(const std::filesystem::path& file) const;
   void load(const std::filesystem::path& file);
@@ -39,7 +42,6 @@ class Optimizer {
   };
   void adamw_step(State& s, double rate, float grad_scale) const;
   void muon_step(State& s, int64_t slice, double rate, float grad_scale) const;
-  double gradient_norm() const;
   void for_each_state(const std::function<void(const std::string& name, const at::Tensor&)>& body) const;
 
   OptimConfig config_;

@@ -63,6 +63,12 @@ class StageChecker {
   void check_options(const SftConfig& o) {
     check_sources(o.model, o.data);
     check_optim(o.optim);
+    if (!o.logit_teacher.empty())
+      check_source("logit_teacher", o.logit_teacher, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
+    require(o.on_policy_share == 0 || !o.logit_teacher.empty(),
+            "on_policy_share is set, but without a logit_teacher nobody judges what the student samples; set it");
+    require(o.on_policy_share == 0 || o.completion_only_loss,
+            "on_policy_share is set, but without completion_only_loss a row has no prompt to go on from");
   }
   void check_options(const RlConfig& o) {
     check_sources(o.model, o.data);

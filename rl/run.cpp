@@ -161,7 +161,9 @@ class Run {
   Metrics train_on_rows(const SftConfig& config, const StageContext& stage, Model model) {
     const auto documents =
         load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0], config);
-    return train_sft(config, stage, std::move(model), documents);
+    if (config.logit_teacher.empty()) return train_sft(config, stage, std::move(model), documents);
+    const Model teacher = load_model(path_of(config.logit_teacher));
+    return train_sft(config, stage, std::move(model), documents, &teacher);
   }
 
   Metrics run_kind(const RlConfig& config, const StageContext& stage) {

@@ -1,7 +1,10 @@
 // The reading half of rl/run_store.h.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include <fmt/core.h>
@@ -118,6 +121,55 @@ void bind_json(sqlite3_stmt* statement, int index, const nlohmann::json& value) 
   }
 }
 
+// ---- a step, read back ----------------------------------------------------------------------------------------------
+
+template <class Enum>
+Enum parse_word(const std::string& word, std::initializer_list<Enum> all) {
+  for (const Enum e : all) {
+    if (word == to_string(e)) return e;
+  }
+  throw std::runtime_error(fmt::format("'{}' is none of the words that this column holds", word));
+}
+
+std::optional<double> optional_number(const nlohmann::json& cell) {
+  return cell.is_null() ? std::nullopt : std::optional(cell.get<double>());
+}
+
+/// Columns: prompt_id, sample, policy_version, token_ids, logprobs, text, finish_reason.
+Rollout rollout_of(const std::vector<nlohmann::json>& row) {
+  return {.prompt_id = row[0].get<int64_t>(),
+          .sample = row[1].get<int32_t>(),
+          .token_ids = row[3].get<std::vector<int32_t>>(),
+          .logprobs = row[4].get<std::vector<float>>(),
+          .text = row[5].get<std::string>(),
+          .finish_reason =
+              parse_word(row[6].get<std::string>(), {FinishReason::kEos, FinishReason::kLength, FinishReason::kStop}),
+          .policy_version = row[2].get<int64_t>()};
+}
+
+Prompt prompt_of(const RunReader& run, const std::string& stage, int64_t id) {
+  const auto found = run.query("SELECT text, token_ids, columns FROM prompts WHERE stage = ? AND id = ?", {stage, id});
+  if (found.rows.empty()) throw std::runtime_error(fmt::format("prompt {} of stage '{}' is not stored", id, stage));
+  const auto& row = found.rows[0];
+  return {id, row[0].get<std::string>(), row[1].get<std::vector<int32_t>>(), row[2].get<std::string>()};
+}
+
+/// By rollout id.
+std::map<int64_t, std::vector<Reward::Part>> reward_parts(const RunReader& run, const std::string& stage,
+                                                          int64_t step) {
+  std::map<int64_t, std::vector<Reward::Part>> parts;
+  for (const auto& row : run.query("SELECT rollout_id, name, value, verdict, reason FROM rewards WHERE rollout_id IN "
+                                   "(SELECT id FROM rollouts WHERE stage = ? AND step = ?) ORDER BY rollout_id, rowid",
+                                   {stage, step})
+                             .rows) {
+    const Verdict verdict = parse_word(
+        row[3].get<std::string>(), {Verdict::kCorrect, Verdict::kWrong, Verdict::kNotApplicable, Verdict::kUndecided});
+    parts[row[0].get<int64_t>()].push_back(
+        {row[1].get<std::string>(), 1.0, {optional_number(row[2]), verdict, row[4].get<std::string>()}});
+  }
+  return parts;
+}
+
 }  // namespace
 
 RunReader::RunReader(const std::filesystem::path& run_dir)
@@ -159,6 +211,32 @@ std::map<std::string, RunReader::Series> RunReader::steps(const std::string& sta
     out[row[0].get<std::string>()].emplace_back(row[1].get<int64_t>(), value);
   }
   return out;
+}
+
+StepRecord RunReader::step(const std::string& stage, int64_t step) const {
+  StepRecord record{.stage = stage, .step = step, .groups = {}, .advantages = {}, .metrics = {}};
+  auto parts = reward_parts(*this, stage, step);
+  std::vector<Group>* groups = nullptr;
+  for (const auto& row : query("SELECT prompt_id, sample, policy_version, token_ids, logprobs, text, finish_reason, "
+                               "reward, advantage, id FROM rollouts WHERE stage = ? AND step = ? ORDER BY id",
+                               {stage, step})
+                             .rows) {
+    const Rollout rollout = rollout_of(row);
+    const bool learnt = !row[8].is_null();
+    if (rollout.sample == 0) {
+      groups = learnt ? &record.groups : &record.dropped;
+      groups->push_back({prompt_of(*this, stage, rollout.prompt_id), {}, {}});
+      if (learnt) record.advantages.emplace_back();
+    }
+    if (!groups) throw std::runtime_error(fmt::format("step {} of stage '{}' begins within a group", step, stage));
+    groups->back().rollouts.push_back(rollout);
+    groups->back().rewards.push_back({optional_number(row[7]), std::move(parts[row[9].get<int64_t>()])});
+    if (learnt) record.advantages.back().push_back(row[8].get<double>());
+  }
+  for (const auto& row : query("SELECT name, value FROM steps WHERE stage = ? AND step = ?", {stage, step}).rows) {
+    record.metrics[row[0].get<std::string>()] = optional_number(row[1]).value_or(std::nan(""));
+  }
+  return record;
 }
 
 }  // namespace hone

@@ -60,10 +60,11 @@ class Writer {
   void write(const StepRecord& record) {
     refuse_twice(record);
     transaction([&] {
+      static const std::vector<double> kNone;
       for (size_t p = 0; p < record.groups.size(); ++p) {
-        static const std::vector<double> kNone;
         write_group(record, record.groups[p], record.advantages.empty() ? kNone : record.advantages[p]);
       }
+      for (const Group& group : record.dropped) write_group(record, group, kNone);
       for (const auto& [name, value] : record.metrics) {
         insert_step_.bind(record.stage).bind(record.step).bind(name).bind(value).run();
       }

@@ -37,6 +37,7 @@ struct StepRecord {
   int64_t step = 0;
   std::vector<Group> groups;                    ///< (P) may be empty (base, sft)
   std::vector<std::vector<double>> advantages;  ///< (P)(G), or empty: NULL is stored
+  std::vector<Group> dropped = {};              ///< sampled, but not learnt from: stored with the advantage NULL
   std::map<std::string, double> metrics;
 };
 
@@ -98,6 +99,9 @@ class RunReader {
   std::vector<std::string> stages() const;
   /// Metric name -> its values over the steps of a stage.
   std::map<std::string, Series> steps(const std::string& stage) const;
+  /// What one step left behind, as it was written; the parts of rewards have lost their weights (1 each). Empty groups
+  /// where the step stored none. Throws std::runtime_error for a rollout whose prompt is missing.
+  StepRecord step(const std::string& stage, int64_t step) const;
 
  private:
   std::filesystem::path path_;

@@ -17,20 +17,24 @@
 namespace hone {
 namespace {
 
+using DocumentsOf = std::function<std::vector<TokenDocument>(int64_t step, const Model& now)>;
+using GradientOf = std::function<UpdateStats(const Policy& policy, const Batch& batch, const UpdateOptions& options)>;
+
 // The loop of every stage that learns from documents.
 Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
-                        const std::function<std::vector<TokenDocument>(int64_t step)>& documents_of) {
+                        const DocumentsOf& documents_of,
+                        const GradientOf& accumulate = accumulate_cross_entropy_gradient) {
   Training training(stage, std::move(start), config, /*with_reference=*/false);
   Stopwatch watch;
   while (training.state().step < config.max_steps) {
     const int64_t step = training.state().step;
-    const Batch batch = make_batch(documents_of(step));
+    const Batch batch = make_batch(documents_of(step, training.model()));
     const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
                                 .rate_factor = learning_rate_factor(config, step),
                                 .router_bias_update_rate = config.router_bias_update_rate,
                                 .router_aux_loss_alpha = config.router_aux_loss_alpha,
                                 .mtp_loss_weight = config.mtp_loss_weight};
-    UpdateStats stats = accumulate_cross_entropy_gradient(training.policy(), batch, options);
+    UpdateStats stats = accumulate(training.policy(), batch, options);
     apply_gradient(training.optimizer(), options, stats);
     training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
     Metrics metrics{{"loss", stats.loss},
@@ -103,7 +107,7 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
   const int32_t end = end_tokens(model.policy->config())[0];
   const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction, config.foreign_fraction,
                              config.mixed_fraction};
-  return train_documents(config.optim, stage, std::move(model), [&](int64_t step) {
+  return train_documents(config.optim, stage, std::move(model), [&](int64_t step, const Model&) {
     return fill(config.tokens_per_step, [&](int64_t i) {
       return token_document(
           tokenizer, task.document(stage.seed, (static_cast<uint64_t>(step) << 20) + static_cast<uint64_t>(i), corpus),
@@ -138,6 +142,31 @@ TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokeniz
   return d;
 }
 
+// The documents, some of them with a completion that the student samples now: which, and what it draws, is a function
+// of (seed, step, place in the step).
+std::vector<TokenDocument> on_policy(const SftConfig& config, uint64_t seed, int64_t step, const Model& student,
+                                     std::vector<TokenDocument> documents) {
+  std::vector<Prompt> prompts;
+  std::vector<int64_t> slots;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    if (CounterRandom(seed, Purpose::kShuffle, static_cast<uint64_t>(step), i).uniform(0) >= config.on_policy_share)
+      continue;
+    const auto& tokens = documents[i].tokens;
+    prompts.push_back({static_cast<int64_t>(i), "", {tokens.begin(), tokens.begin() + documents[i].loss_from}, "{}"});
+    slots.push_back(static_cast<int64_t>(i));
+  }
+  if (prompts.empty()) return documents;
+  for (const Rollout& r : generate(*student.policy, student.tokenizer, prompts,
+                                   {.sampling = {.max_new_tokens = config.max_completion_length},
+                                   .key = {seed, Purpose::kRollout, static_cast<uint64_t>(step)},
+                                   .slots = slots})) {
+    TokenDocument& d = documents[static_cast<size_t>(r.prompt_id)];
+    d.tokens.resize(static_cast<size_t>(d.loss_from));
+    d.tokens.insert(d.tokens.end(), r.token_ids.begin(), r.token_ids.end());
+  }
+  return documents;
+}
+
 }  // namespace
 
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
@@ -162,21 +191,54 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
   return documents;
 }
 
+void check_same_vocabulary(const Model& student, const Model& teacher) {
+  const int64_t own = student.policy->config().vocab_size, other = teacher.policy->config().vocab_size;
+  if (own != other) {
+    throw std::invalid_argument(fmt::format(
+        "the teacher has {} tokens and the student {}: logits can only be distilled between equal vocabularies; "
+        "distil from the teacher's completions instead (an sft stage without a teacher)",
+        other, own));
+  }
+  for (int64_t id = 0; id < std::min(student.tokenizer.vocab_size(), teacher.tokenizer.vocab_size()); ++id) {
+    const auto mine = student.tokenizer.id_to_token(static_cast<int32_t>(id));
+    const auto theirs = teacher.tokenizer.id_to_token(static_cast<int32_t>(id));
+    if (mine == theirs) continue;
+    throw std::invalid_argument(fmt::format(
+        "token {} is '{}' to the teacher and '{}' to the student: logits can only be distilled between equal "
+        "vocabularies; distil from the teacher's completions instead (an sft stage without a teacher)",
+        id, theirs, mine));
+  }
+}
+
 Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start,
-                  const std::vector<TokenDocument>& documents) {
+                  const std::vector<TokenDocument>& documents, const Model* teacher) {
+  if (teacher) check_same_vocabulary(start, *teacher);
   // Where each step begins is a function of the lengths alone, so a resumed run finds its place by walking there.
   const auto n = static_cast<int64_t>(documents.size());
   int64_t next = 0, walked = 0;
   std::vector<int64_t> order;
-  auto draw = [&](int64_t) {
+  const auto draw = [&](int64_t) {
     if (next % n == 0) order = permutation(n, stage.seed, Purpose::kPromptOrder, static_cast<uint64_t>(next / n));
     return documents[static_cast<size_t>(order[static_cast<size_t>(next++ % n)])];
   };
-  return train_documents(config.optim, stage, std::move(start), [&](int64_t step) {
-    for (; walked < step; ++walked) fill(config.tokens_per_step, draw);
+  const auto draw_step = [&] {
+    if (config.rows_per_step == 0) return fill(config.tokens_per_step, draw);
+    std::vector<TokenDocument> rows;
+    for (int64_t i = 0; i < config.rows_per_step; ++i) rows.push_back(draw(i));
+    return rows;
+  };
+  const auto documents_of = [&](int64_t step, const Model& now) {
+    for (; walked < step; ++walked) draw_step();
     ++walked;
-    return fill(config.tokens_per_step, draw);
-  });
+    auto rows = draw_step();
+    return config.on_policy_share > 0 ? on_policy(config, stage.seed, step, now, std::move(rows)) : rows;
+  };
+  if (!teacher) return train_documents(config.optim, stage, std::move(start), documents_of);
+  const auto distil = [teacher, spec = distillation_spec(config)](const Policy& policy, const Batch& batch,
+                                                                  const UpdateOptions& options) {
+    return accumulate_distillation_gradient(policy, *teacher->policy, batch, spec, options);
+  };
+  return train_documents(config.optim, stage, std::move(start), documents_of, distil);
 }
 
 Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer) {

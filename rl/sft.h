@@ -19,9 +19,13 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
                                           int32_t end_token, const SftConfig& config);
 
-/// Trains on documents in an order that is a permutation an epoch.
+/// Trains on documents in an order that is a permutation an epoch. The teacher may be null. Throws
+/// std::invalid_argument for one of another vocabulary.
 Metrics train_sft(const SftConfig& config, const StageContext& stage, Model start,
-                  const std::vector<TokenDocument>& documents);
+                  const std::vector<TokenDocument>& documents, const Model* teacher = nullptr);
+
+/// Throws std::invalid_argument unless every token id means the same to both.
+void check_same_vocabulary(const Model& student, const Model& teacher);
 
 /// The new student of a distil stage: random weights, the teacher's tokenizer.
 Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer);

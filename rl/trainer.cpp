@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <span>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "rl/advantage.h"
-#include "rl/evaluate.h"
-#include "rl/metrics.h"
-#include "rl/schedule.h"
-#include "rl/update.h"
+#include "rl/minibatch.h"
 #include "rollout/dataset.h"
 #include "rollout/engine.h"
 
@@ -27,7 +26,7 @@ class Trainer {
         stage_(stage),
         prompts_(prompts),
         rewards_(rewards),
-        loss_(loss_spec(config)),
+        dynamic_sampling_(dynamic_sampling(config)),
         training_(stage, std::move(start), config.optim, /*with_reference=*/config.beta > 0) {
     if (config.sampling.min_new_tokens > 1 && end_tokens(training_.policy().config()).size() > 1) {
       throw std::invalid_argument(fmt::format(
@@ -40,10 +39,8 @@ class Trainer {
   // The loop: each line makes one value from those before it.
   Metrics run() {
     while (training_.state().step < config_.optim.max_steps) {
-      const std::vector<Prompt> prompts = next_prompts();
-      const std::vector<Group> groups = sample_and_score(prompts);
-      const Advantages advantages = group_advantages(dealt(groups), advantage_options(config_));
-      std::vector<Minibatch> minibatches = make_minibatches(groups, advantages);
+      const std::vector<Group> groups = sample_and_score();
+      std::vector<Minibatch> minibatches = make_minibatches(config_, stage_.seed, step(), groups, end_token());
       measure_gap(minibatches);
       for (int64_t pass = 0; pass < config_.num_iterations; ++pass) {
         for (Minibatch& m : minibatches) record(m, update(m, pass == 0 && &m == &minibatches.front()), pass);
@@ -54,114 +51,76 @@ class Trainer {
   }
 
  private:
-  using Advantages = std::vector<std::vector<double>>;
-
-  // The groups of one optimizer step.
-  struct Minibatch {
-    std::vector<Group> groups;
-    Advantages advantages;
-    Batch batch;
-    std::vector<float> ref_logprobs;  // (M), empty without a reference
-    Metrics metrics;                  // what is known before the update
-  };
-
   int64_t step() { return training_.state().step; }
+  Learner learner() { return {training_.policy(), training_.reference(), training_.optimizer()}; }
+  int32_t end_token() { return end_tokens(training_.policy().config())[0]; }
 
-  std::vector<Prompt> next_prompts() {
-    const int64_t count = config_.prompts_per_step * config_.steps_per_generation;
-    const int64_t rollout = step() / (config_.steps_per_generation * config_.num_iterations);
+  // The groups of a rollout. With dynamic sampling, those that teach nothing give way to groups of further prompts;
+  // after max_sampling_rounds they fill the places that are left.
+  std::vector<Group> sample_and_score() {
+    rollout_ = {};
+    const auto count = static_cast<size_t>(config_.prompts_per_step * config_.steps_per_generation);
+    const int64_t rounds = dynamic_sampling_ == DynamicSampling::kNone ? 1 : config_.max_sampling_rounds;
+    std::vector<Group> kept, flat;
+    for (int64_t round = 0; round < rounds && kept.size() < count; ++round) {
+      for (Group& g : sample_and_score(next_prompts(count - kept.size()), kept.size() + flat.size())) {
+        (teaches(g, dynamic_sampling_) ? kept : flat).push_back(std::move(g));
+      }
+      ++rollout_.rounds;
+    }
+    rollout_.flat_frac = static_cast<double>(flat.size()) / static_cast<double>(kept.size() + flat.size());
+    const auto filling = flat.begin() + static_cast<int64_t>(count - kept.size());
+    kept.insert(kept.end(), flat.begin(), filling);
+    rollout_.dropped.assign(filling, flat.end());
+    return kept;
+  }
+
+  // The next prompts of the data; a prompt that was drawn is used up, whatever became of its group.
+  std::vector<Prompt> next_prompts(size_t count) {
+    int64_t& drawn = training_.state().num_prompts;
     std::vector<Prompt> prompts;
-    for (const int64_t i :
-         step_indices(stage_.seed, stage_.name, rollout, count, static_cast<int64_t>(prompts_.size()))) {
+    for (const int64_t i : prompt_indices(stage_.seed, stage_.name, drawn, static_cast<int64_t>(count),
+                                          static_cast<int64_t>(prompts_.size()))) {
       prompts.push_back(prompts_[static_cast<size_t>(i)]);
     }
+    drawn += static_cast<int64_t>(count);
     return prompts;
   }
 
-  // A group is scored as soon as it is complete, while others are still being sampled.
-  std::vector<Group> sample_and_score(const std::vector<Prompt>& prompts) {
+  // A group is scored as soon as it is complete, while others are still being sampled. Prompts of one rollout have the
+  // slots from first_slot on in the random key.
+  std::vector<Group> sample_and_score(const std::vector<Prompt>& prompts, size_t first_slot) {
     watch_.lap();
     GroupScorer scorer(prompts, rewards_, stage_.threads);
-    DraftCounts drafts;
+    std::vector<int64_t> slots(prompts.size());
+    std::iota(slots.begin(), slots.end(), static_cast<int64_t>(first_slot));
     generate(training_.policy(), training_.model().tokenizer, prompts,
              {.sampling = config_.sampling,
               .samples = config_.num_generations,
               .key = {stage_.seed, Purpose::kRollout, static_cast<uint64_t>(step())},
-              .slots = {},
+              .slots = std::move(slots),
               .policy_version = step(),
               .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
               .speculate = config_.speculative_decoding,
-              .drafts = &drafts});
-    seconds_["time/rollout"] = watch_.lap();
+              .drafts = rollout_.drafts.get()});
+    seconds_["time/rollout"] += watch_.lap();
     std::vector<Group> groups = scorer.finish();
-    seconds_["time/reward"] = watch_.lap();  // what sampling did not hide
-    reward_seconds_ = scorer.seconds();
-    tokens_per_forward_ = drafts.tokens_per_forward();
+    seconds_["time/reward"] += watch_.lap();  // what sampling did not hide
+    rollout_.reward_seconds += scorer.seconds();
     return groups;
   }
 
-  // The groups as the learner sees them: as they are, or for the control with all rewards of the step dealt at random.
-  std::vector<Group> dealt(std::vector<Group> groups) {
-    if (!config_.shuffle_rewards) return groups;
-    std::vector<Reward*> all;
-    for (Group& g : groups) {
-      for (Reward& r : g.rewards) all.push_back(&r);
-    }
-    std::vector<Reward> shuffled;
-    for (const int64_t i :
-         permutation(static_cast<int64_t>(all.size()), stage_.seed, Purpose::kShuffle, static_cast<uint64_t>(step()))) {
-      shuffled.push_back(*all[static_cast<size_t>(i)]);
-    }
-    for (size_t i = 0; i < all.size(); ++i) *all[i] = shuffled[i];
-    return groups;
-  }
-
-  std::vector<Minibatch> make_minibatches(const std::vector<Group>& groups, const Advantages& advantages) {
-    const BatchOptions options{.normaliser = loss_.normaliser,
-                               .max_completion_length = config_.sampling.max_new_tokens,
-                               .mask_truncated = config_.mask_truncated_completions,
-                               .min_completion_length = config_.sampling.min_new_tokens,
-                               .end_token = end_tokens(training_.policy().config())[0]};
-    std::vector<Minibatch> all;
-    for (int64_t k = 0; k < config_.steps_per_generation; ++k) {
-      const int64_t begin = k * config_.prompts_per_step, end = begin + config_.prompts_per_step;
-      Minibatch m{{groups.begin() + begin, groups.begin() + end},
-                  {advantages.begin() + begin, advantages.begin() + end},
-                  {},
-                  {},
-                  {}};
-      m.batch = make_batch(m.groups, m.advantages, options);
-      m.metrics = reward_metrics(m.groups, config_.reflection_words);
-      all.push_back(std::move(m));
-    }
-    return all;
-  }
-
-  double inv_temperature() const { return config_.sampling.temperature > 0 ? 1.0 / config_.sampling.temperature : 1.0; }
-
-  // Before any update of this rollout: the trainer's own log-prob of every sampled token against the sampler's. The
-  // first minibatch is compared in its update's own forward pass, which precedes the update.
+  // The trainer's own log-prob of every sampled token against the sampler's.
   void measure_gap(std::vector<Minibatch>& minibatches) {
     watch_.lap();
-    for (Minibatch& m : minibatches) {
-      if (&m != &minibatches.front()) compare(m, token_logprobs(training_.policy(), m.batch, update_options()), 0);
-      if (Policy* reference = training_.reference()) {
-        m.ref_logprobs = token_logprobs(*reference, m.batch, update_options());
-      }
-    }
+    measure(config_, learner(), minibatches, step(),
+            [this](Minibatch& m, std::span<const float> own, int64_t first) { compare(m, own, first); });
     seconds_["time/logprobs"] = watch_.lap();
   }
 
   void compare(Minibatch& m, std::span<const float> own, int64_t first) const {
-    double& largest = m.metrics["sampling/sampling_logp_difference/max"];
-    double& mean = m.metrics["sampling/sampling_logp_difference/mean"];
-    for (size_t i = 0; i < own.size(); ++i) {
-      const size_t token = static_cast<size_t>(first) + i;
-      const double gap = std::abs(static_cast<double>(own[i]) - m.batch.sampler_logprobs[token]);
-      if (config_.assert_gap && !(gap == 0)) refuse_gap(m, token, own[i]);
-      largest = std::max(largest, gap);
-      mean += gap / static_cast<double>(m.batch.num_loss_tokens());
-    }
+    const auto token = note_gap(m, own, first);
+    if (token && config_.assert_gap) refuse_gap(m, *token, own[*token - static_cast<size_t>(first)]);
   }
 
   [[noreturn]] void refuse_gap(const Minibatch& m, size_t token, float own) const {
@@ -178,24 +137,11 @@ class Trainer {
         m.batch.sampler_logprobs[token], own));
   }
 
-  UpdateOptions update_options() {
-    return {.micro_batch_tokens = config_.optim.micro_batch_tokens,
-            .inv_temperature = inv_temperature(),
-            .rate_factor = learning_rate_factor(config_.optim, step()),
-            .router_bias_update_rate = config_.optim.router_bias_update_rate,
-            .router_aux_loss_alpha = config_.optim.router_aux_loss_alpha};
-  }
-
   UpdateStats update(Minibatch& m, bool first_of_rollout) {
     watch_.lap();
-    const UpdateOptions options = update_options();
     LogprobsSeen seen;
     if (first_of_rollout) seen = [&](std::span<const float> own, int64_t first) { compare(m, own, first); };
-    UpdateStats stats = accumulate_policy_gradient(training_.policy(), m.batch, loss_, m.ref_logprobs, options, seen);
-    apply_gradient(training_.optimizer(), options, stats);
-    if (config_.ref_model_sync_steps > 0 && (step() + 1) % config_.ref_model_sync_steps == 0 && training_.reference()) {
-      training_.reference()->copy_from(training_.policy());
-    }
+    const UpdateStats stats = hone::update(config_, learner(), m, step(), seen);
     seconds_["time/update"] = watch_.lap();
     return stats;
   }
@@ -203,13 +149,7 @@ class Trainer {
   // One row of metrics a step; the groups are stored with the first pass over them.
   void record(Minibatch& m, const UpdateStats& stats, int64_t pass) {
     Metrics metrics = m.metrics;
-    metrics["loss"] = stats.loss;
-    metrics["entropy"] = stats.entropy;
-    if (training_.reference()) metrics["kl"] = stats.kl;
-    metrics["clip_ratio/region_mean"] = stats.clip_ratio;
-    metrics["grad_norm"] = stats.grad_norm;
-    metrics["learning_rate"] = config_.optim.learning_rate * learning_rate_factor(config_.optim, step());
-    if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
+    metrics.merge(update_metrics(config_, stats, step()));
     training_.state().num_tokens += static_cast<int64_t>(m.batch.inputs.size()) + m.batch.num_sequences();
     double total = 0;
     for (const auto& [name, seconds] : seconds_) {
@@ -217,8 +157,12 @@ class Trainer {
       total += seconds;
     }
     metrics["step_time"] = total + seconds_store_;
-    metrics["perf/reward_seconds"] = reward_seconds_;
-    if (config_.speculative_decoding) metrics["sampling/tokens_per_forward"] = tokens_per_forward_;
+    metrics["perf/reward_seconds"] = rollout_.reward_seconds;
+    if (config_.speculative_decoding) metrics["sampling/tokens_per_forward"] = rollout_.drafts->tokens_per_forward();
+    if (dynamic_sampling_ != DynamicSampling::kNone) {
+      metrics["dynamic_sampling/rounds"] = static_cast<double>(rollout_.rounds);
+      metrics["dynamic_sampling/flat_frac"] = rollout_.flat_frac;
+    }
     metrics["time/store"] = seconds_store_;
     seconds_.clear();
     watch_.lap();
@@ -226,21 +170,30 @@ class Trainer {
     if (pass == 0) {
       record.groups = m.groups;
       record.advantages = m.advantages;
+      record.dropped = std::exchange(rollout_.dropped, {});
     }
     training_.finish_step(std::move(record));
     seconds_store_ = watch_.lap();
   }
 
+  // What is known of the rollout in progress beside its groups.
+  struct RolloutState {
+    std::unique_ptr<DraftCounts> drafts = std::make_unique<DraftCounts>();
+    double reward_seconds = 0;  // of all scoring threads together
+    int64_t rounds = 0;
+    double flat_frac = 0;  // of the groups sampled, those that teach nothing
+    std::vector<Group> dropped;
+  };
+
   const RlConfig& config_;
   const StageContext& stage_;
   const std::vector<Prompt>& prompts_;
   const std::vector<NamedReward>& rewards_;
-  LossSpec loss_;
+  DynamicSampling dynamic_sampling_;
   Training training_;
   Stopwatch watch_;
-  Metrics seconds_;            // of the step in progress
-  double reward_seconds_ = 0;  // of all scoring threads together
-  double tokens_per_forward_ = 1;
+  Metrics seconds_;  // of the step in progress
+  RolloutState rollout_;
   double seconds_store_ = 0;  // what handing the last step to the store's thread took
 };
 

@@ -179,7 +179,7 @@ struct PartResult {
   RouterLoad router;
 };
 
-// Forward, `loss_of(part, logprobs) -> LossOutput` and backward of every part; the sums that all losses report.
+// Forward, `loss_of(part, hidden, logprobs) -> LossOutput` and backward of every part; the sums that all losses report.
 template <class LossOf>
 UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOptions& options, const LossOf& loss_of,
                        const LogprobsSeen& seen) {
@@ -194,7 +194,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
     const TokenLogprobs out = evaluate(policy, part.batch, hidden, options.inv_temperature);
     r.logprobs = out.logprobs.detach();
     r.entropy = out.entropy.sum().item<double>();
-    r.loss = loss_of(part, out.logprobs);
+    r.loss = loss_of(part, hidden, out.logprobs);
     at::Tensor total = r.loss.loss;
     if (options.mtp_loss_weight > 0 && policy.predictor()) {
       r.mtp_loss = prediction_loss(policy, part.batch, hidden, r.router, balance);
@@ -248,7 +248,7 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen) {
-  const auto loss_of = [&](const Part& part, const at::Tensor& logprobs) {
+  const auto loss_of = [&](const Part& part, const at::Tensor&, const at::Tensor& logprobs) {
     const at::ScalarType type = logprobs.scalar_type();
     LossInput in{.policy_logprobs = logprobs,
                  .sampler_logprobs = tensor_of(part.batch.sampler_logprobs, type),
@@ -267,8 +267,26 @@ UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch,
 }
 
 UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
-  const auto loss_of = [](const Part& part, const at::Tensor& logprobs) {
+  const auto loss_of = [](const Part& part, const at::Tensor&, const at::Tensor& logprobs) {
     return LossOutput{.loss = -(logprobs * tensor_of(part.batch.weights, logprobs.scalar_type())).sum()};
+  };
+  return accumulate(policy, batch, options, loss_of, {});
+}
+
+UpdateStats accumulate_distillation_gradient(const Policy& policy, const Policy& teacher, const Batch& batch,
+                                             const DistillationSpec& spec, const UpdateOptions& options) {
+  teacher.prepare(*std::ranges::max_element(batch.lengths));
+  const auto logits = [](const Policy& p, const Batch& part, const at::Tensor& hidden) {
+    return p.logits(hidden.index_select(0, tensor_of(part.rows)));
+  };
+  const auto teacher_logits = [&](const Batch& part) {
+    at::NoGradGuard no_grad;
+    return logits(teacher, part, forward(teacher, part, nullptr, false));
+  };
+  const auto loss_of = [&](const Part& part, const at::Tensor& hidden, const at::Tensor& logprobs) {
+    const at::Tensor each =
+        divergence(spec, logits(policy, part.batch, hidden), teacher_logits(part.batch).to(logprobs.scalar_type()));
+    return LossOutput{.loss = (each * tensor_of(part.batch.weights, logprobs.scalar_type())).sum()};
   };
   return accumulate(policy, batch, options, loss_of, {});
 }

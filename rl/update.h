@@ -8,6 +8,7 @@
 
 #include "models/policy.h"
 #include "rl/batch.h"
+#include "rl/distillation.h"
 #include "rl/loss.h"
 #include "rl/optimizer.h"
 
@@ -50,6 +51,10 @@ UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch,
 
 /// Adds this batch's gradient of the weighted cross-entropy.
 UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options);
+
+/// Adds this batch's gradient of the weighted divergence from the teacher, which has the policy's vocabulary.
+UpdateStats accumulate_distillation_gradient(const Policy& policy, const Policy& teacher, const Batch& batch,
+                                             const DistillationSpec& spec, const UpdateOptions& options);
 
 /// Gradients -> weights: clips, steps the optimizer; fills stats.grad_norm.
 void apply_gradient(Optimizer& optimizer, const UpdateOptions& options, UpdateStats& stats);

@@ -141,16 +141,14 @@ std::vector<Prompt> load_prompts(const std::string& path, const PromptEncoder& e
   return prompts;
 }
 
-std::vector<int64_t> step_indices(uint64_t seed, std::string_view purpose, int64_t step, int64_t prompts_per_step,
-                                  int64_t num_prompts) {
-  if (num_prompts < 1 || step < 0 || prompts_per_step < 0) {
+std::vector<int64_t> prompt_indices(uint64_t seed, std::string_view purpose, int64_t drawn, int64_t count,
+                                    int64_t num_prompts) {
+  if (num_prompts < 1 || drawn < 0 || count < 0) {
     throw std::invalid_argument(
-        fmt::format("step_indices: step {}, {} prompts a step, {} prompts in all; at least 0, 0, 1", step,
-                    prompts_per_step, num_prompts));
+        fmt::format("prompt_indices: {} prompts after {}, {} in all; at least 0, 0, 1", count, drawn, num_prompts));
   }
   const uint64_t order_seed = derive_seed(seed, purpose);
-  int64_t drawn = step * prompts_per_step;
-  const int64_t end = drawn + prompts_per_step;
+  const int64_t end = drawn + count;
   std::vector<int64_t> indices;
   while (drawn < end) {
     const int64_t epoch = drawn / num_prompts;

@@ -36,10 +36,11 @@ struct PromptEncoder {
 /// a row that is broken, has no prompt or repeats an id, and for a file that cannot be read or holds no row.
 std::vector<Prompt> load_prompts(const std::string& path, const PromptEncoder& encoder);
 
-/// The prompts of a step, as positions in the data set: each epoch is a permutation of all prompts, the next begins
-/// where the last is used up (also in the middle of a step). A pure function of its arguments, so that a resumed run
-/// needs no state; `purpose` names the stage. Throws std::invalid_argument unless num_prompts >= 1 and the others >= 0.
-std::vector<int64_t> step_indices(uint64_t seed, std::string_view purpose, int64_t step, int64_t prompts_per_step,
-                                  int64_t num_prompts);
+/// The prompts that a stage draws from position `drawn` on, as rows of the data set: each epoch is a permutation of all
+/// prompts, the next begins where the last is used up (also in the middle of a draw). A pure function of its arguments,
+/// so that a resumed run needs no state but `drawn`; `purpose` names the stage. Throws std::invalid_argument unless
+/// num_prompts >= 1 and the others >= 0.
+std::vector<int64_t> prompt_indices(uint64_t seed, std::string_view purpose, int64_t drawn, int64_t count,
+                                    int64_t num_prompts);
 
 }  // namespace hone

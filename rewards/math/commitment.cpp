@@ -67,7 +67,8 @@ std::string_view without_name_begin(std::string_view text) {
 std::string_view without_name_end(std::string_view text) {
   if (!text.ends_with('=')) return text;
   const auto name = undressed_end(text.substr(0, text.size() - 1));
-  const bool one_letter = !name.empty() && is_letter(name.back()) && (name.size() == 1 || !is_letter(name[name.size() - 2]));
+  const bool one_letter =
+      !name.empty() && is_letter(name.back()) && (name.size() == 1 || !is_letter(name[name.size() - 2]));
   return one_letter ? undressed_end(name.substr(0, name.size() - 1)) : text;
 }
 
@@ -89,24 +90,24 @@ bool ends_with_value(std::string_view text) {
 }
 
 constexpr std::string_view kDenials[]{
-    "not",        "isn't",       "never",      "cannot",        "can't",     "anything but",    "everything but",
-    "instead of", "rather than", "wrong:",     "incorrect:",    "except",    "wrong answer is", "incorrect answer is",
+    "not",        "isn't",       "never",      "cannot",     "can't",  "anything but",    "everything but",
+    "instead of", "rather than", "wrong:",     "incorrect:", "except", "wrong answer is", "incorrect answer is",
     "other than", "unlike",      "except for", "isn\u2019t"};
-constexpr std::string_view kLaterDenials[]{"is not",   "isn't",     "is wrong",      "is incorrect", "was wrong", "was incorrect",
-                                           "is false", "cannot be", "can't be",      "is never",     "is too",    "is impossible",
-                                           "would be wrong",        "isn\u2019t"};
+constexpr std::string_view kLaterDenials[]{
+    "is not",    "isn't",    "is wrong", "is incorrect", "was wrong",     "was incorrect",  "is false",
+    "cannot be", "can't be", "is never", "is too",       "is impossible", "would be wrong", "isn\u2019t"};
 /// Words that make a bound of a number that is not in a box ("at least" only as in "it is at least 5": "you need at
 /// least 5" answers many a question), and those that turn its sign.
-constexpr std::string_view kBoundWords[]{"more than",    "less than",   "greater than",  "fewer than",    "no less than",
-                                         "no more than", "larger than", "smaller than",  "up to",         "minus",
-                                         "negative",     "plus or minus"};
+constexpr std::string_view kBoundWords[]{"more than",    "less than",    "greater than", "fewer than",
+                                         "no less than", "no more than", "larger than",  "smaller than",
+                                         "up to",        "minus",        "negative",     "plus or minus"};
 constexpr std::string_view kMildBounds[]{"at least", "at most"};
 constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",   "\\lt",   "\\ne",
                                      "\\neq", "\\pm",  "\\mp", "\u2265", "\u2264", "\u2260", "\u00b1",
                                      ">=",    "<=",    "!=",   "+/-",    "<"};
-constexpr std::string_view kJoints[]{"or",    "to",     "through", "\u2013",    "\u2014",   "~",           "..",
-                                     "and/or", "maybe", "perhaps", "possibly", "or else", "or possibly", "or maybe",
-                                     "or perhaps"};
+constexpr std::string_view kJoints[]{"or",       "to",      "through",     "\u2013",   "\u2014",
+                                     "~",        "..",      "and/or",      "maybe",    "perhaps",
+                                     "possibly", "or else", "or possibly", "or maybe", "or perhaps"};
 constexpr std::string_view kQuestions[]{"what is", "find",      "compute",  "evaluate",
                                         "solve",   "calculate", "simplify", "determine"};
 
@@ -141,7 +142,8 @@ bool is_bound(std::string_view before, bool is_box) {
 bool is_after_other_value(std::string_view before, bool is_box) {
   const auto unnamed = without_name_end(before);
   for (const auto joint : kJoints) {
-    if (ends_with_word(unnamed, joint) && ends_with_value(unnamed.substr(0, unnamed.size() - joint.size()))) return true;
+    if (ends_with_word(unnamed, joint) && ends_with_value(unnamed.substr(0, unnamed.size() - joint.size())))
+      return true;
   }
   if (is_box) return false;
   if (ends_with_word(before, "and")) {
@@ -220,8 +222,8 @@ bool are_alternatives(const Box& first, const Box& second, std::string_view text
   const auto between = text.substr(first.end, second.begin - first.end);
   if (between.size() < kClose) return true;
   if (between.size() > kNear) return false;
-  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either",
-                                      "could be", "could also", "might be", "might also"}) {
+  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either", "could be",
+                                      "could also", "might be", "might also"}) {
     for (size_t i = 0; i + word.size() <= between.size(); ++i) {
       if ((i == 0 || !is_letter(between[i - 1])) && starts_with_word(between.substr(i), word)) return true;
     }

@@ -129,7 +129,8 @@ class Comparer {
     if (!config_.upstream_quirks && offers_inequalities(gold) && unknowns_of(gold).size() == 1) {
       gold = as_union(gold);
       if (offers_inequalities(prediction) && unknowns_of(prediction) == unknowns_of(gold)) {
-        if (!std::ranges::all_of(prediction->args, all_isolated)) return because(Equal::kNo, "an inequality is not solved");
+        if (!std::ranges::all_of(prediction->args, all_isolated))
+          return because(Equal::kNo, "an inequality is not solved");
         return by_solutions(gold, as_union(prediction));
       }
     }
@@ -273,7 +274,8 @@ class Comparer {
       if (relation_of(gold) != relation_of(prediction)) return because(Equal::kNo, "the relations differ");
       return both(equal((*gold)[0], (*prediction)[0]), equal((*gold)[1], (*prediction)[1]));
     }
-    const bool solved = config_.upstream_quirks || unknowns_of(gold).size() > 1 || !is_isolated(gold) || is_isolated(prediction);
+    const bool solved =
+        config_.upstream_quirks || unknowns_of(gold).size() > 1 || !is_isolated(gold) || is_isolated(prediction);
     if (!solved) return because(Equal::kNo, "the relation is not solved");
     const auto *left = difference_of_sides(gold), *right = difference_of_sides(prediction);
     auto found = Equal::kNo;
@@ -333,7 +335,8 @@ class Comparer {
   /// x < 3, 3 > x and -x > -3, but neither 2x < 6 nor x - 3 < 0.
   static bool is_isolated(Expr relation) {
     const auto alone = [](Expr a, Expr b) {
-      const bool turned = a->is(Op::kProduct) && a->args.size() == 2 && (*a)[0]->is_number() && (-*(*a)[0]->value).is_one();
+      const bool turned =
+          a->is(Op::kProduct) && a->args.size() == 2 && (*a)[0]->is_number() && (-*(*a)[0]->value).is_one();
       if (turned) a = (*a)[1];
       return (a->is(Op::kSymbol) || a->is(Op::kCall)) && unknowns_of(b).empty();
     };

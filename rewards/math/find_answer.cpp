@@ -139,7 +139,8 @@ class Search {
     found_.value = std::move(reading.answer);
     found_.unit = std::move(reading.unit);
     found_.unit_in_formula = found_.unit.has_value();
-    if (!config_.compare.upstream_quirks && !found_.unit && candidate.spans.size() == 1) found_.unit = unit_around(span);
+    if (!config_.compare.upstream_quirks && !found_.unit && candidate.spans.size() == 1)
+      found_.unit = unit_around(span);
     if (!found_.value && span.kind == SpanKind::kLatex) unreadable_ = span.text;
     return found_.value.has_value();
   }
@@ -171,7 +172,8 @@ class Search {
   bool read_only_number(const Span& span) {
     static const ExtractConfig kNumbers{.match_types = {MatchType::kExpr}};
     const auto text = unboxed(span);
-    constexpr std::string_view kOthers[]{"<", ">", "+", "\\le", "\\ge", "\\ne", "\\pm", "\\mp", "\\lt", "\\gt", "\\not", "\u2264", "\u2265", "\u2260", "\u00b1"};
+    constexpr std::string_view kOthers[]{"<",    ">",    "+",     "\\le",   "\\ge",   "\\ne",   "\\pm",  "\\mp",
+                                         "\\lt", "\\gt", "\\not", "\u2264", "\u2265", "\u2260", "\u00b1"};
     if (std::ranges::any_of(kOthers, [&](auto sign) { return text.find(sign) != kNone; })) return false;
     Candidates candidates(text, kNumbers);
     const auto digits = [](std::string_view s) { return std::ranges::count_if(s, is_ascii_digit); };

@@ -497,9 +497,9 @@ bool ends_quantity(const Token& token) {
 
 /// Words that make a quantity another one, or none: "5 or so", "5 and a half", "5 is wrong".
 bool says_more_than_a_unit(std::string_view text) {
-  static constexpr std::array<std::string_view, 20> kTelling{"or",    "and",   "to",    "not",     "than",  "is",   "isn't",
-                                                             "half",  "maybe", "least", "most",    "about", "if",   "but",
-                                                             "wrong", "times", "plus",  "through", "then",  "minus"};
+  static constexpr std::array<std::string_view, 20> kTelling{
+      "or",   "and",   "to", "not", "than",  "is",    "isn't", "half",    "maybe", "least",
+      "most", "about", "if", "but", "wrong", "times", "plus",  "through", "then",  "minus"};
   while (!text.empty()) {
     const size_t begin = std::min(text.find_first_not_of(" ,;~"), text.size());
     const size_t end = std::min(text.find_first_of(" ,;~", begin), text.size());

@@ -46,7 +46,7 @@ class Answer {
 /// What spans of text were read as.
 struct Reading {
   std::optional<Answer> answer;  ///< absent when the text is no formula, or a limit was reached (see the budget)
-  std::string text;  ///< the text without decoration (\left, \!, \text{and}, quotes ..), for comparing texts
+  std::string text;          ///< the text without decoration (\left, \!, \text{and}, quotes ..), for comparing texts
   std::optional<Unit> unit;  ///< that stood behind the value, if it is one that is known
 };
 

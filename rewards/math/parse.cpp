@@ -570,8 +570,8 @@ class Parser {
     const bool point = peek().is('.');
     const auto& bar = peek(point);
     if (bar.kind != Tok::kAccent || (!point && digits.find('.') == std::string::npos)) return {};
-    const bool repeats = bar.text.starts_with("overline{") || bar.text.starts_with("bar{") ||
-                         (!quirks_ && bar.text.starts_with("dot{"));
+    const bool repeats =
+        bar.text.starts_with("overline{") || bar.text.starts_with("bar{") || (!quirks_ && bar.text.starts_with("dot{"));
     if (!repeats) return {};
     const size_t open = bar.text.find('{');
     const auto period = bar.text.substr(open + 1, bar.text.size() - open - 2);

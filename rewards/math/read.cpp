@@ -78,8 +78,8 @@ class Reader {
     if (source.find("\\$") != std::string_view::npos) return read_unit("$");
     const bool braced = tokens.size() > 2 && tokens[2].is('{');
     const size_t base = braced ? 3 : 2;
-    const bool numeral = tokens.size() == base + (braced ? 3 : 2) && tokens[0].kind == Tok::kNumber && tokens[1].is('_') &&
-                         tokens[base].kind == Tok::kNumber && tokens[base].text.size() <= 2;
+    const bool numeral = tokens.size() == base + (braced ? 3 : 2) && tokens[0].kind == Tok::kNumber &&
+                         tokens[1].is('_') && tokens[base].kind == Tok::kNumber && tokens[base].text.size() <= 2;
     if (!numeral) return {};
     int8_t value = 0;
     std::from_chars(tokens[base].text.data(), tokens[base].text.data() + tokens[base].text.size(), value);

@@ -55,9 +55,7 @@ Comparison compare_quantities(const Found& gold, const Found& prediction, const 
   if (!gold.unit && !prediction.unit) return plainly();
   if (gold.unit && prediction.unit) {
     if (gold.unit->measures_same(*prediction.unit)) {
-      return *gold.unit == *prediction.unit
-                 ? plainly()
-                 : converted(prediction.unit->scale / gold.unit->scale);
+      return *gold.unit == *prediction.unit ? plainly() : converted(prediction.unit->scale / gold.unit->scale);
     }
     const bool certain = gold.unit_in_formula && prediction.unit_in_formula;
     const bool counts = gold.unit->is_count() || prediction.unit->is_count();

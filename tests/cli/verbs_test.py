@@ -325,11 +325,25 @@ class Others(HoneTest):
         self.assertFalse((self.tmp / "run").exists())
 
     def test_every_shipped_recipe_is_a_recipe(self):
-        recipes = sorted((harness.ROOT / "recipes").glob("r1_*.yaml"))  # those that need no model
+        recipes = sorted((harness.ROOT / "recipes").glob("r1_zero_*.yaml"))  # those that need no model
         self.assertGreaterEqual(len(recipes), 3)
         for recipe in recipes:
             text = self.ok("train", recipe, "--run-dir", self.tmp / "run", "--dry-run")
             self.assertIn(f"name: {recipe.stem}", text)
+
+    def test_recipes_of_published_values_are_checked_without_their_models(self):
+        recipes = [harness.ROOT / "recipes" / "r1_paper.yaml", *(harness.ROOT / "recipes").glob("distill_*.yaml")]
+        self.assertEqual(len(recipes), 7)
+        for recipe in recipes:
+            done = harness.hone("train", recipe, "--run-dir", self.tmp / "run", "--dry-run")
+            self.assertEqual(done.returncode, 2, "a model that is not there is refused all the same")
+            text = self.ok("train", recipe, "--run-dir", self.tmp / "run", "--dry-run", "--allow-missing")
+            self.assertIn(f"name: {recipe.stem}", text)
+            missing = [line for line in text.splitlines() if line.startswith("# missing: ")]
+            self.assertGreaterEqual(len(missing), 2, "the model and the data")
+            (self.tmp / "again.yaml").write_text(text)
+            self.ok("train", self.tmp / "again.yaml", "--dry-run", "--allow-missing")
+        self.assertFalse((self.tmp / "run").exists())
 
     def test_a_reader_that_leaves_ends_the_writer_quietly(self):
         script = f"'{harness.HONE}' generate --model '{self.model}' --data '{self.heldout}' --n 4 --jsonl | head -n 1"

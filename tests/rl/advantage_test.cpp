@@ -95,5 +95,30 @@ TEST(Advantage, FlatGroupsAreCounted) {
             0.75);
 }
 
+TEST(DynamicSampling, WhichGroupsTeach) {
+  const auto mixed = make_group(0, {1.0, 0.0, 0.0}), all = make_group(1, {1.0, 1.0}), none = make_group(2, {0.0, 0.0});
+  const auto unscored = make_group(3, {{}, {}}), one_scored = make_group(4, {1.0, {}});
+  const auto lengths_differ = make_group(5, {0.0, -0.5});  // all wrong, one of them too long as well
+  const auto is_kept = [](const Group& g, DynamicSampling rule) { return teaches(g, rule); };
+  for (const Group* g : {&mixed, &all, &none, &unscored}) EXPECT_TRUE(is_kept(*g, DynamicSampling::kNone));
+  for (const DynamicSampling rule : {DynamicSampling::kReward, DynamicSampling::kAccuracy}) {
+    EXPECT_TRUE(is_kept(mixed, rule));
+    for (const Group* g : {&all, &none, &unscored, &one_scored}) EXPECT_FALSE(is_kept(*g, rule));
+  }
+  EXPECT_TRUE(is_kept(lengths_differ, DynamicSampling::kReward));
+  EXPECT_FALSE(is_kept(lengths_differ, DynamicSampling::kAccuracy)) << "DAPO eq. 11 counts correct answers";
+}
+
+TEST(DynamicSampling, TakesTheRecipesWords) {
+  RlConfig c;
+  EXPECT_EQ(dynamic_sampling(c), DynamicSampling::kNone);
+  c.dynamic_sampling = "reward";
+  EXPECT_EQ(dynamic_sampling(c), DynamicSampling::kReward);
+  c.dynamic_sampling = "accuracy";
+  EXPECT_EQ(dynamic_sampling(c), DynamicSampling::kAccuracy);
+  c.dynamic_sampling = "maybe";
+  EXPECT_THROW(dynamic_sampling(c), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace hone

@@ -137,6 +137,53 @@ TEST(RunStore, EmptyCompletionAndNoAdvantagesAreStored) {
   EXPECT_EQ(row[2], std::string("nul \0 and \xEF\xBF\xBD", 13));
 }
 
+TEST(RunStore, AStepIsReadBackAsItWasWritten) {
+  TemporaryDir dir;
+  StepRecord record = make_record("rl", 1);
+  record.groups[1].rollouts[2].finish_reason = FinishReason::kLength;
+  record.groups[1].rollouts[2].logprobs = {-1e-8f, -3.4028235e38f, -0.1f};
+  record.groups[2].prompt.id = record.groups[0].prompt.id;  // drawn twice
+  record.groups[2].rollouts[0].policy_version = 9;
+  for (auto& rollout : record.groups[2].rollouts) rollout.prompt_id = record.groups[0].prompt.id;
+  record.groups[2].prompt.text = record.groups[0].prompt.text;
+  record.advantages[0][1] = 1.0 / 3;
+  record.dropped = {make_group(77, {1.0, 1.0})};
+  record.metrics["kl"] = INFINITY;
+  auto store = RunStore::open(dir.path());
+  store->write(record);
+  store->write(make_record("rl", 2));
+  store->flush();
+  const StepRecord read = RunReader(dir.path()).step("rl", 1);
+  EXPECT_EQ(read.advantages, record.advantages);
+  EXPECT_EQ(read.metrics.at("loss"), -1);
+  EXPECT_TRUE(std::isnan(read.metrics.at("kl")));
+  ASSERT_EQ(read.groups.size(), record.groups.size());
+  ASSERT_EQ(read.dropped.size(), 1u);
+  EXPECT_EQ(read.dropped[0].prompt.id, 77);
+  EXPECT_EQ(read.dropped[0].rollouts.size(), 2u);
+  for (size_t p = 0; p < read.groups.size(); ++p) {
+    const Group &got = read.groups[p], &wrote = record.groups[p];
+    EXPECT_EQ(got.prompt.id, wrote.prompt.id);
+    EXPECT_EQ(got.prompt.text, wrote.prompt.text);
+    EXPECT_EQ(got.prompt.token_ids, wrote.prompt.token_ids);
+    EXPECT_EQ(got.prompt.columns, wrote.prompt.columns);
+    ASSERT_EQ(got.rollouts.size(), wrote.rollouts.size());
+    for (size_t g = 0; g < got.rollouts.size(); ++g) {
+      EXPECT_EQ(got.rollouts[g].token_ids, wrote.rollouts[g].token_ids);
+      EXPECT_EQ(got.rollouts[g].logprobs, wrote.rollouts[g].logprobs);
+      EXPECT_EQ(got.rollouts[g].text, wrote.rollouts[g].text);
+      EXPECT_EQ(got.rollouts[g].finish_reason, wrote.rollouts[g].finish_reason);
+      EXPECT_EQ(got.rollouts[g].policy_version, wrote.rollouts[g].policy_version);
+      EXPECT_EQ(got.rewards[g].total, wrote.rewards[g].total);
+      ASSERT_EQ(got.rewards[g].parts.size(), 1u);
+      EXPECT_EQ(got.rewards[g].parts[0].name, "countdown");
+      EXPECT_EQ(got.rewards[g].parts[0].score.value, wrote.rewards[g].parts[0].score.value);
+      EXPECT_EQ(got.rewards[g].parts[0].score.verdict, wrote.rewards[g].parts[0].score.verdict);
+    }
+  }
+  EXPECT_TRUE(RunReader(dir.path()).step("rl", 3).groups.empty());
+}
+
 TEST(RunStore, APromptSeenAgainIsStoredOnce) {
   TemporaryDir dir;
   auto store = RunStore::open(dir.path());

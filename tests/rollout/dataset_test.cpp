@@ -141,7 +141,7 @@ TEST(StepIndices, EveryEpochIsAPermutationWhateverTheStepSize) {
   for (const int64_t per_step : {1, 3, 10, 16, 25}) {
     std::vector<int64_t> drawn;
     for (int64_t step = 0; drawn.size() < 50; ++step) {
-      const auto indices = step_indices(1, "rl", step, per_step, 10);
+      const auto indices = prompt_indices(1, "rl", step * per_step, per_step, 10);
       ASSERT_EQ(indices.size(), static_cast<size_t>(per_step));
       drawn.insert(drawn.end(), indices.begin(), indices.end());
     }
@@ -156,25 +156,25 @@ TEST(StepIndices, EveryEpochIsAPermutationWhateverTheStepSize) {
 
 TEST(StepIndices, StepSizeDoesNotChangeTheOrder) {
   std::vector<int64_t> by_one;
-  for (int64_t step = 0; step < 24; ++step) by_one.push_back(step_indices(4, "rl", step, 1, 7)[0]);
+  for (int64_t step = 0; step < 24; ++step) by_one.push_back(prompt_indices(4, "rl", step, 1, 7)[0]);
   std::vector<int64_t> by_eight;
   for (int64_t step = 0; step < 3; ++step)
-    std::ranges::copy(step_indices(4, "rl", step, 8, 7), std::back_inserter(by_eight));
+    std::ranges::copy(prompt_indices(4, "rl", step * 8, 8, 7), std::back_inserter(by_eight));
   EXPECT_EQ(by_one, by_eight);
 }
 
 TEST(StepIndices, DependsOnSeedPurposeAndEpoch) {
-  const auto base = step_indices(1, "rl", 0, 100, 100);
-  EXPECT_EQ(base, step_indices(1, "rl", 0, 100, 100));
-  EXPECT_NE(base, step_indices(2, "rl", 0, 100, 100));
-  EXPECT_NE(base, step_indices(1, "rl2", 0, 100, 100));
-  EXPECT_NE(base, step_indices(1, "rl", 1, 100, 100));
+  const auto base = prompt_indices(1, "rl", 0, 100, 100);
+  EXPECT_EQ(base, prompt_indices(1, "rl", 0, 100, 100));
+  EXPECT_NE(base, prompt_indices(2, "rl", 0, 100, 100));
+  EXPECT_NE(base, prompt_indices(1, "rl2", 0, 100, 100));
+  EXPECT_NE(base, prompt_indices(1, "rl", 100, 100, 100));
 }
 
 TEST(StepIndices, RefusesAnEmptyDataSet) {
-  EXPECT_THROW(step_indices(1, "rl", 0, 4, 0), std::invalid_argument);
-  EXPECT_THROW(step_indices(1, "rl", -1, 4, 5), std::invalid_argument);
-  EXPECT_TRUE(step_indices(1, "rl", 0, 0, 5).empty());
+  EXPECT_THROW(prompt_indices(1, "rl", 0, 4, 0), std::invalid_argument);
+  EXPECT_THROW(prompt_indices(1, "rl", -1, 4, 5), std::invalid_argument);
+  EXPECT_TRUE(prompt_indices(1, "rl", 0, 0, 5).empty());
 }
 
 }  // namespace

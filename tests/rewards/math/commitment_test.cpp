@@ -47,22 +47,38 @@ TEST(Commitment, Boxes) {
 }
 
 TEST(Commitment, Objections) {
-  for (const char* fine :
-       {"It is 5.", "x = 5", "x => 5", "-> 5", "#### 5", "there are 12 of them, so 5", "<b> 5</b>", "2 and then $5$",
-        "It is **5**", "sum: 3+4 = 7", "a total of $5$ dollars", "To find it: 5",
-        "You need at least 5.", "It is 5, but who knows"}) {
+  for (const char* fine : {"It is 5.", "x = 5", "x => 5", "-> 5", "#### 5", "there are 12 of them, so 5", "<b> 5</b>",
+                           "2 and then $5$", "It is **5**", "sum: 3+4 = 7", "a total of $5$ dollars", "To find it: 5",
+                           "You need at least 5.", "It is 5, but who knows"}) {
     EXPECT_EQ(first_objection(fine).reason, "") << fine;
   }
-  for (const char* bad :
-       {"x > 5", "x \\ge $5$", "\u2264 5", "x != 5", "\u00b1 5", "4 or 5", "4 or $5$", "1, 2, 3", "1 to 5",
-        "from 1 through 5", "The answer is $4$; 5 is not", "What is $5$", "Compute $5$.", "is it 5?", "x is at least 5", "more than 5", "minus 5",
-        "x = 4 or x = 5", "4, maybe 5", "3 4 5", "Is the answer 5?"}) {
+  for (const char* bad : {"x > 5",
+                          "x \\ge $5$",
+                          "\u2264 5",
+                          "x != 5",
+                          "\u00b1 5",
+                          "4 or 5",
+                          "4 or $5$",
+                          "1, 2, 3",
+                          "1 to 5",
+                          "from 1 through 5",
+                          "The answer is $4$; 5 is not",
+                          "What is $5$",
+                          "Compute $5$.",
+                          "is it 5?",
+                          "x is at least 5",
+                          "more than 5",
+                          "minus 5",
+                          "x = 4 or x = 5",
+                          "4, maybe 5",
+                          "3 4 5",
+                          "Is the answer 5?"}) {
     EXPECT_NE(first_objection(bad).reason, "") << bad;
     EXPECT_FALSE(first_objection(bad).denied) << bad;
   }
-  for (const char* denied :
-       {"not 5", "It is not $5$", "it isn't **5**", "cannot be 5", "not equal to \\(5\\)", "rather than 5",
-        "5 is wrong", "$5$ isn't it", "anything but 5", "The wrong answer is 5", "The answer is 5, but it should be 6"}) {
+  for (const char* denied : {"not 5", "It is not $5$", "it isn't **5**", "cannot be 5", "not equal to \\(5\\)",
+                             "rather than 5", "5 is wrong", "$5$ isn't it", "anything but 5", "The wrong answer is 5",
+                             "The answer is 5, but it should be 6"}) {
     EXPECT_TRUE(first_objection(denied).denied) << denied;
   }
 }

@@ -16,7 +16,8 @@ TEST(Units, AreProductsOfKnownOnes) {
   EXPECT_TRUE(read_unit("million")->is_count());
   EXPECT_TRUE(read_unit("feet")->measures_same(*read_unit("inches")));
   EXPECT_FALSE(read_unit("m")->measures_same(*read_unit("m^2")));
-  for (const char* none : {"", "apples", "km of road", "per hour", "km per", "square", "m^", "m^9", "m m m m m", "m/s/s"}) {
+  for (const char* none :
+       {"", "apples", "km of road", "per hour", "km per", "square", "m^", "m^9", "m m m m m", "m/s/s"}) {
     EXPECT_FALSE(read_unit(none)) << none;
   }
 }

@@ -129,19 +129,28 @@ TEST(MathVerify, HacksEarnNothing) {
 }
 
 TEST(MathVerify, UnitsAreConvertedWhereBothSidesHaveThem) {
-  const Pair same[]{{"$5\\text{ cm}$", "\\boxed{50\\text{ mm}}"}, {"$2\\text{ hours}$", "It takes 120 minutes."},
-                    {"$5\\text{ cm}$", "5"},                        {"5", "5 km"},
-                    {"$60\\text{ mph}$", "60 miles an hour"},      {"$2.5\\text{ m}$", "\\boxed{250} centimeters"},
-                    {"5000000", "\\boxed{5\\text{ million}}"},     {"$5\\text{ million}$", "5"},
-                    {"$\\$5$", "500 cents"},                       {"$1\\text{ m}^2$", "$10000\\text{ square centimeters}$"},
+  const Pair same[]{{"$5\\text{ cm}$", "\\boxed{50\\text{ mm}}"},
+                    {"$2\\text{ hours}$", "It takes 120 minutes."},
+                    {"$5\\text{ cm}$", "5"},
+                    {"5", "5 km"},
+                    {"$60\\text{ mph}$", "60 miles an hour"},
+                    {"$2.5\\text{ m}$", "\\boxed{250} centimeters"},
+                    {"5000000", "\\boxed{5\\text{ million}}"},
+                    {"$5\\text{ million}$", "5"},
+                    {"$\\$5$", "500 cents"},
+                    {"$1\\text{ m}^2$", "$10000\\text{ square centimeters}$"},
                     {"$36\\text{ km/h}$", "$10\\text{ meters per second}$"}};
   for (const auto& [gold, prediction] : same) {
     EXPECT_EQ(verdict(gold, prediction), Verdict::kCorrect) << gold << " | " << prediction;
   }
-  const Pair other[]{{"$5\\text{ cm}$", "\\boxed{5\\text{ km}}"}, {"$5\\text{ cm}$", "It is 5 km."},
-                     {"$2\\text{ hours}$", "2 minutes"},          {"$\\$5$", "5 cents"},
-                     {"5 cents", "$5"},                           {"$5\\text{ m}$", "\\boxed{5\\text{ m}^2}"},
-                     {"$123_7$", "\\boxed{123_8}"},               {"5", "\\boxed{5\\text{ or so}}"}};
+  const Pair other[]{{"$5\\text{ cm}$", "\\boxed{5\\text{ km}}"},
+                     {"$5\\text{ cm}$", "It is 5 km."},
+                     {"$2\\text{ hours}$", "2 minutes"},
+                     {"$\\$5$", "5 cents"},
+                     {"5 cents", "$5"},
+                     {"$5\\text{ m}$", "\\boxed{5\\text{ m}^2}"},
+                     {"$123_7$", "\\boxed{123_8}"},
+                     {"5", "\\boxed{5\\text{ or so}}"}};
   for (const auto& [gold, prediction] : other) {
     EXPECT_NE(verdict(gold, prediction), Verdict::kCorrect) << gold << " | " << prediction;
   }

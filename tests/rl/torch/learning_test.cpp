@@ -67,6 +67,9 @@ TEST(Batch, ShiftsByOneAndWeighsEachLossToken) {
   const Batch masked = make_batch({g}, {{1, 1}}, {.mask_truncated = true});
   EXPECT_EQ(masked.num_loss_tokens(), 3);
   EXPECT_EQ(masked.weights[0], 1.f / 3);
+  EXPECT_EQ(make_batch({g}, {{1, 1}}, {.normaliser = Normaliser::kSequenceMean, .mask_truncated = true}).weights[0],
+            1.f / 6)
+      << "the masked completion still counts among the sequences";
   EXPECT_THROW(make_batch({g}, {{1}}, {}), std::invalid_argument);
 }
 
@@ -97,6 +100,7 @@ struct Case {
   const char* loss_type;
   const char* kl;
   double beta;
+  bool kl_has_ratio = false;
 };
 
 // The formulas of loss.h with a loop over tokens; d loss / d policy log-prob by hand, without autograd.
@@ -104,8 +108,8 @@ struct SlowLoss {
   double loss = 0;
   std::vector<double> gradient;
 };
-SlowLoss slow_loss(const RlConfig& c, const Batch& b, const std::vector<double>& policy,
-                   const std::vector<double>& ref) {
+[[gnu::noinline]] SlowLoss slow_loss(const RlConfig& c, const Batch& b, const std::vector<double>& policy,
+                                     const std::vector<double>& ref) {
   const size_t m = policy.size();
   SlowLoss out{0, std::vector<double>(m, 0)};
   std::vector<double> sum(static_cast<size_t>(b.num_sequences()), 0), count(sum.size(), 0);
@@ -119,23 +123,24 @@ SlowLoss slow_loss(const RlConfig& c, const Batch& b, const std::vector<double>&
     const double ratio = std::exp(gspo ? sum[s] / count[s] : policy[t] - static_cast<double>(b.sampler_logprobs[t]));
     const double a = b.advantages[t], w = b.weights[t];
     const double clipped = std::min(std::max(ratio, 1 - c.epsilon), 1 + c.epsilon_high);
+    const auto through_ratio = [&](double slope) {  // d ratio / d policy[u] is ratio, or its share of the sequence
+      if (!gspo) out.gradient[t] += slope;
+      for (size_t u = 0; gspo && u < m; ++u) out.gradient[u] += b.sequence[u] == b.sequence[t] ? slope / count[s] : 0;
+    };
     if (cispo) {
       out.loss += w * -clipped * a * policy[t];
       out.gradient[t] += w * -clipped * a;
     } else {
       const bool active = ratio * a <= clipped * a;  // the unclipped branch is the smaller one
       out.loss += w * -std::min(ratio * a, clipped * a);
-      if (active && !gspo) out.gradient[t] += w * -ratio * a;
-      if (active && gspo) {
-        for (size_t u = 0; u < m; ++u) {
-          if (b.sequence[u] == b.sequence[t]) out.gradient[u] += w * -ratio * a / count[s];
-        }
-      }
+      if (active) through_ratio(w * -ratio * a);
     }
     if (c.beta > 0) {
-      const double d = ref[t] - policy[t];
-      out.loss += w * c.beta * (c.kl_estimator == "k1" ? -d : c.kl_estimator == "k2" ? d * d / 2 : std::exp(d) - d - 1);
-      out.gradient[t] += w * c.beta * (c.kl_estimator == "k1" ? 1 : c.kl_estimator == "k2" ? -d : 1 - std::exp(d));
+      const double d = ref[t] - policy[t], r = c.use_bias_correction_kl ? ratio : 1;
+      const double kl = c.kl_estimator == "k1" ? -d : c.kl_estimator == "k2" ? d * d / 2 : std::exp(d) - d - 1;
+      out.loss += w * c.beta * r * kl;
+      out.gradient[t] += w * c.beta * r * (c.kl_estimator == "k1" ? 1 : c.kl_estimator == "k2" ? -d : 1 - std::exp(d));
+      if (c.use_bias_correction_kl) through_ratio(w * c.beta * kl * ratio);
     }
   }
   return out;
@@ -148,6 +153,7 @@ TEST_P(LossTest, LossAndGradientAreThoseOfTheFormula) {
   c.loss_type = GetParam().loss_type;
   c.kl_estimator = GetParam().kl;
   c.beta = GetParam().beta;
+  c.use_bias_correction_kl = GetParam().kl_has_ratio;
   c.epsilon_high = 0.28;
   const LossSpec spec = loss_spec(c);
   const Batch b =
@@ -177,7 +183,8 @@ INSTANTIATE_TEST_SUITE_P(All, LossTest,
                          ::testing::Values(Case{"grpo", "k3", 0}, Case{"grpo", "k3", 0.1}, Case{"dapo", "k3", 0},
                                            Case{"dapo", "k1", 0.1}, Case{"dapo", "k2", 0.1}, Case{"dr_grpo", "k3", 0},
                                            Case{"gspo", "k3", 0}, Case{"gspo", "k3", 0.1}, Case{"cispo", "k3", 0},
-                                           Case{"cispo", "k3", 0.1}));
+                                           Case{"cispo", "k3", 0.1}, Case{"dapo", "k3", 0.1, true},
+                                           Case{"gspo", "k3", 0.1, true}, Case{"grpo", "k1", 0.1, true}));
 
 TEST(Loss, AtRatioOneTheGradientIsTheAdvantageOverTheNormaliser) {
   const Batch b = make_batch(toy_groups(3, 4), toy_advantages(3, 4), {.normaliser = Normaliser::kSequenceMean});
