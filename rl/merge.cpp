@@ -36,7 +36,7 @@ std::vector<Row> merge_rows(const std::vector<std::vector<Row>>& sets, const Mer
   const auto counts = merge_counts(sizes, config);
   std::vector<Row> mixed;
   for (size_t s = 0; s < sets.size(); ++s) {
-    for (const int64_t i : step_indices(seed, "merge" + std::to_string(s), 0, counts[s], sizes[s])) {
+    for (const int64_t i : prompt_indices(seed, "merge" + std::to_string(s), 0, counts[s], sizes[s])) {
       mixed.push_back(sets[s][static_cast<size_t>(i)]);
     }
   }
