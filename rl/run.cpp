@@ -253,7 +253,9 @@ class Run {
                                      {"eval_reflections", "reflections"},
                                      {"eval_truncated", "truncated"},
                                      {"eval_step_arithmetic", "arithmetic"},
-                                     {"eval_verdict", "verdict"}}) {
+                                     {"eval_verdict", "verdict"},
+                                     {"eval_mixed", "mixed"},
+                                     {"eval_readable", "readable"}}) {
       if (m.count(key)) text += fmt::format(", {} {:.3g}", label, m.at(key));
     }
     return text;

@@ -17,7 +17,7 @@ QUICK = {
     **{f"{stage}.max_steps": 24 for stage in ("r1_zero", "r1_zero_language", "reasoning_rl", "r1", "student_rl")},
     **{f"{stage}.limit": 100 for stage in ("base_eval", "r1_zero_eval", "r1_zero_language_eval", "cold_start_eval", "reasoning_rl_eval",
                                            "rejection_sft_eval", "r1_eval", "student_base_eval", "student_rl_eval", "student_distil_eval")},
-    "zero_samples.limit": 400, "samples.limit": 800, "r1_samples.limit": 600, "cold_start.max_steps": 30,
+    "zero_samples.limit": 400, "samples.limit": 800, "r1_samples.limit": 600, "cold_start.max_steps": 100,
     "rejection_sft.max_steps": 60, "student_distil.max_steps": 150,
 }
 
