@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -299,10 +300,18 @@ void stand_guard() {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+// A host that runs before others does not lend that: programs that fork without end would keep the kernel's own threads
+// from freeing what they leave, until memory runs out.
+void be_no_more_urgent_than_others() {
+  errno = 0;
+  if (const int nice = getpriority(PRIO_PROCESS, 0); errno == 0 && nice < 0) setpriority(PRIO_PROCESS, 0, 0);
+}
+
 int launch() {
   close(4);  // our own executable
   prctl(PR_SET_NAME, "hone-jail");
   receive_config();
+  be_no_more_urgent_than_others();
   change_uid();
   sigset_t all;
   sigfillset(&all);
