@@ -300,8 +300,8 @@ void stand_guard() {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-// A host that runs before others does not lend that: programs that fork without end would keep the kernel's own threads
-// from freeing what they leave, until memory runs out.
+// A host that runs before others does not lend that. Seen: at nice -15 a fork bomb held to 32 processes ran out of
+// memory, 512 MiB, in .2 s; at 0 it runs out of time.
 void be_no_more_urgent_than_others() {
   errno = 0;
   if (const int nice = getpriority(PRIO_PROCESS, 0); errno == 0 && nice < 0) setpriority(PRIO_PROCESS, 0, 0);
