@@ -11,7 +11,6 @@ Prints a line a check; every difference that is not stated must be 0.0:
 """
 
 import argparse
-import json
 import pathlib
 import sqlite3
 import subprocess
@@ -20,28 +19,11 @@ import tempfile
 
 import torch
 import transformers
+from real_model import Checks, Program, jsonl, settle_mkl
 
-failures = []
+check = Checks()
 TOKENS = 48
 QUESTIONS = ["The capital of France is", "def fibonacci(n):\n", "Once upon a time there was a small robot that", "1, 1, 2, 3, 5, 8,"]
-
-
-def check(ok, line):
-    print(("ok      " if ok else "FAILED  ") + line, flush=True)
-    if not ok:
-        failures.append(line)
-
-
-def hone(*args):
-    done = subprocess.run([HONE, *map(str, args)], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"hone {args[0]}: exit {done.returncode}: {done.stderr.strip()[-1500:]}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def random_copy(folder, out):
@@ -70,7 +52,7 @@ def difference(a, b):
 
 def supported():
     sets = ("avx512bf16", "avx512", "avx2", "generic")
-    return [s for s in sets if subprocess.run([HONE, "score", "--reward", "exact", "--instruction-set", s], input="",
+    return [s for s in sets if subprocess.run([hone.path, "score", "--reward", "exact", "--instruction-set", s], input="",
                                               capture_output=True, text=True).returncode == 0]
 
 
@@ -139,11 +121,10 @@ def main():
     parser.add_argument("hone")
     parser.add_argument("gguf")
     args = parser.parse_args()
-    global HONE
-    HONE = str(pathlib.Path(args.hone).resolve())
+    global hone
+    hone = Program(args.hone)
     transformers.logging.set_verbosity_error()
-    for function in (torch.cos, torch.sin, torch.exp):  # MKL's first call on two threads can be wrong by 1e-4: pytorch issue 188792
-        function(torch.ones(1))
+    settle_mkl()
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         real = work / "smollm2"
@@ -153,8 +134,7 @@ def main():
             check_rounding(kind, folder, work, sequences)
             for dtype in ("float32", "bfloat16"):
                 check_training(kind, folder, work, dtype)
-    print(f"{len(failures)} of the checks failed" if failures else "all checks passed")
-    return int(bool(failures))
+    return check.exit_status()
 
 
 if __name__ == "__main__":

@@ -30,33 +30,16 @@ import grpo_vs_trl
 import machine_limits
 import torch
 import transformers
+from real_model import Checks, Program, jsonl, settle_mkl
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PREFILL = 512
-failures = []
+check = Checks()
 
 TOPICS = ["the moon", "a recipe for bread", "how rain forms", "prime numbers", "the history of tea", "a letter to a friend", "why cats purr",
           "the rules of chess", "an old lighthouse", "photosynthesis", "a short poem about rivers", "how to fix a bicycle",
           "the speed of light", "a day in Rome", "what gravity is", "sorting a list in Python", "the French Revolution"]
 FORMS = ["Write about {}.", "Explain {} to a child.", "List five facts about {}.", "Tell me a story: {}."]
-
-
-def check(ok, line):
-    print(("ok      " if ok else "FAILED  ") + line, flush=True)
-    if not ok:
-        failures.append(line)
-
-
-def hone(*args, stdin=None):
-    done = subprocess.run([HONE, *map(str, args)], input=stdin, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"hone {args[0]}: exit {done.returncode}: {done.stderr.strip()[-1500:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()] if args[0] not in ("import", "export") else done.stdout
-
-
-def jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def prompts(tokenizer, count):
@@ -106,7 +89,7 @@ def process(*args):
     seconds, peaks = [], []
     for _ in range(3):
         before = time.monotonic()
-        run = subprocess.Popen([HONE, *map(str, args)], stdout=subprocess.DEVNULL)
+        run = subprocess.Popen([hone.path, *map(str, args)], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(run.pid, 0)
         seconds.append(time.monotonic() - before)
         peaks.append(usage.ru_maxrss * 1024)
@@ -205,11 +188,10 @@ def main():
     parser.add_argument("--no-checks", action="store_true")
     parser.add_argument("--no-speed", action="store_true")
     args = parser.parse_args()
-    global HONE
-    HONE = os.path.abspath(args.hone)
+    global hone
+    hone = Program(args.hone)
     transformers.logging.set_verbosity_error()
-    for function in (torch.cos, torch.sin, torch.exp):  # MKL's first call on two threads can be wrong by 1e-4: pytorch issue 188792
-        function(torch.ones(1))
+    settle_mkl()
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         folder = work / "smollm2"
@@ -224,8 +206,7 @@ def main():
             check_loading(folder, work)
         if not args.no_speed:
             speeds(args, model, folder, work, ids)
-    print(f"{len(failures)} of the checks failed" if failures else "all checks passed")
-    return int(bool(failures))
+    return check.exit_status()
 
 
 if __name__ == "__main__":
