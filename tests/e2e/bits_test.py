@@ -8,6 +8,8 @@ import sys
 import tempfile
 import unittest
 
+from runs import MIXTURE_OF_EXPERTS
+
 HONE = ""
 
 BASE = """
@@ -15,13 +17,12 @@ name: bits
 seed: 3
 stages:
   - {name: base, kind: base, task: countdown, model_config: %s, tokens_per_step: 512, optimizer: muon, learning_rate: 4.0e-3, max_steps: 5}
-  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: ["soft_overlong_punishment:max_completion_len=40,soft_punish_cache=39"], prompts_per_step: 4,
-     num_generations: 4, max_completion_length: 40, learning_rate: 1.0e-3, max_steps: 20, dtype: %s}
+  - {name: rl, kind: rl, model: "${base}", data: "${base}/train.jsonl", prompts_per_step: 4, num_generations: 4,
+     reward_funcs: ["soft_overlong_punishment:max_completion_len=40,soft_punish_cache=39"],
+     max_completion_length: 40, learning_rate: 1.0e-3, max_steps: 20, dtype: %s}
 """
 MODELS = {
-    "mixture of experts": """{model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
-      qk_nope_head_dim: 8, qk_rope_head_dim: 8, v_head_dim: 12, first_k_dense_replace: 1, intermediate_size: 96, n_routed_experts: 8,
-      num_experts_per_tok: 2, n_shared_experts: 1, moe_intermediate_size: 32, max_position_embeddings: 320, tie_word_embeddings: true}""",
+    "mixture of experts": MIXTURE_OF_EXPERTS,
     "dense": """{model_type: llama, hidden_size: 52, num_hidden_layers: 2, num_attention_heads: 4, head_dim: 14, num_key_value_heads: 2,
       intermediate_size: 90, max_position_embeddings: 320, tie_word_embeddings: true}""",
 }

@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+from runs import MIXTURE_OF_EXPERTS, NOT_TIMED
+
 HONE = ""
 
 RECIPE = """
@@ -22,10 +24,7 @@ stages:
   - name: base
     kind: base
     task: countdown
-    model_config: {model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
-                   qk_nope_head_dim: 8, qk_rope_head_dim: 8, v_head_dim: 12, first_k_dense_replace: 1, intermediate_size: 96,
-                   n_routed_experts: 8, num_experts_per_tok: 2, n_shared_experts: 1, moe_intermediate_size: 32,
-                   max_position_embeddings: 320, tie_word_embeddings: true}
+    model_config: MIXTURE_OF_EXPERTS
     optimizer: muon
     learning_rate: 4.0e-3
     max_steps: 90
@@ -39,7 +38,6 @@ stages:
      on_policy_share: 0.5, max_completion_length: 20, rows_per_step: 6, learning_rate: 1.0e-3, max_steps: 12, save_steps: 2}
 """
 OVERLONG = "soft_overlong_punishment:max_completion_len=60,soft_punish_cache=40"
-NOT_TIMED = "name not like 'time/%' and name not like 'perf/%' and name <> 'step_time'"
 
 
 class ReplayTest(unittest.TestCase):
@@ -51,7 +49,7 @@ class ReplayTest(unittest.TestCase):
         rows = [{"prompt": f"{a} {b} 2:{a + b}\n", "completion": f"<think>{a}+{b}={a + b} yes</think><answer>{a}+{b}</answer>"}
                 for a in range(3, 9) for b in range(2, 6)]
         (cls.root / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-        cls.recipe.write_text(RECIPE.replace("DATA", str(cls.root / "rows.jsonl")))
+        cls.recipe.write_text(RECIPE.replace("MIXTURE_OF_EXPERTS", MIXTURE_OF_EXPERTS).replace("DATA", str(cls.root / "rows.jsonl")))
         cls.run_dir = cls.root / "run"
         cls.train(cls.run_dir)
 

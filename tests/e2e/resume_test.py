@@ -12,6 +12,8 @@ import tempfile
 import time
 import unittest
 
+from runs import MIXTURE_OF_EXPERTS, NOT_TIMED
+
 HONE = ""
 
 RECIPE = """
@@ -21,10 +23,7 @@ stages:
   - name: base
     kind: base
     task: countdown
-    model_config: {model_type: deepseek_v3, hidden_size: 48, num_hidden_layers: 2, num_attention_heads: 4, kv_lora_rank: 16,
-                   qk_nope_head_dim: 8, qk_rope_head_dim: 8, v_head_dim: 12, first_k_dense_replace: 1, intermediate_size: 96,
-                   n_routed_experts: 8, num_experts_per_tok: 2, n_shared_experts: 1, moe_intermediate_size: 32,
-                   max_position_embeddings: 320, tie_word_embeddings: true}
+    model_config: MIXTURE_OF_EXPERTS
     optimizer: muon
     learning_rate: 4.0e-3
     router_bias_update_rate: 1.0e-3
@@ -43,7 +42,6 @@ stages:
      model_config: {model_type: llama, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64,
                     max_position_embeddings: 320}}
 """
-NOT_TIMED = "name not like 'time/%' and name not like 'perf/%' and name <> 'step_time'"
 
 
 class ResumeTest(unittest.TestCase):
@@ -52,7 +50,7 @@ class ResumeTest(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.root = pathlib.Path(cls.folder.name)
         cls.recipe = cls.root / "recipe.yaml"
-        cls.recipe.write_text(RECIPE)
+        cls.recipe.write_text(RECIPE.replace("MIXTURE_OF_EXPERTS", MIXTURE_OF_EXPERTS))
         start = time.monotonic()
         cls.run_to_end("whole")
         cls.seconds = time.monotonic() - start
