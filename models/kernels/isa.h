@@ -43,11 +43,11 @@ inline constexpr int64_t kChain =
     256;  ///< products of one fused chain; also what keeps a panel in the first-level cache
 inline constexpr int64_t kRowBlock = 48;        ///< rows (columns of a transposed matrix) taken at once
 inline constexpr int64_t kResidentPanels = 16;  ///< panels of 256 x 32 that the second-level cache holds
-/// Rows of k that are rounded to pairs at once.
-inline int64_t pair_row_step(int64_t k) { return std::max<int64_t>(kRowBlock, (1 << 17) / k / 12 * 12); }
+/// Rows of k floats that the second-level cache holds while weights pass by.
+inline int64_t near_rows(int64_t k) { return std::max<int64_t>(kRowBlock, (1 << 17) / k / 12 * 12); }
 inline int64_t gemm_scratch(const Gemm& g) {
   const int64_t laid_out = kChain * (kRowBlock + kResidentPanels * kPanel);
-  return g.b_packed.pairs ? std::max(laid_out, pair_row_step(g.k) * ((g.k + 1) / 2)) : laid_out;
+  return g.b_packed.pairs ? std::max(laid_out, near_rows(g.k) * ((g.k + 1) / 2)) : laid_out;
 }
 
 inline constexpr int64_t kQueryChunk = 32;  ///< queries whose probabilities the backward holds at once

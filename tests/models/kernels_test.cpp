@@ -23,6 +23,11 @@ std::vector<float> noise(int64_t n, unsigned seed) {
   return x;
 }
 
+// c (m, n) = a (m, k) times a b that is still to be named.
+Gemm product_of(const std::vector<float>& a, std::vector<float>& c, int64_t m, int64_t n, int64_t k) {
+  return {.a = a.data(), .a_row = k, .c = c.data(), .c_row = n, .m = m, .n = n, .k = k};
+}
+
 class KernelsTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -38,24 +43,9 @@ TEST_P(KernelsTest, GemmOfEverySmallShape) {
     const auto a = noise(m * k, 1), b = noise(n * k, 2);
     std::vector<float> packed(static_cast<size_t>(packed_size(n, k))), c(static_cast<size_t>(m * n)), d = c;
     pack_weight(b.data(), n, k, packed.data());
-    const Gemm with_packed{.a = a.data(),
-                           .a_row = k,
-                           .b_packed = {.floats = packed.data()},
-                           .c = c.data(),
-                           .c_row = n,
-                           .m = m,
-                           .n = n,
-                           .k = k};
-    const Gemm with_strides{.a = a.data(),
-                            .a_row = k,
-                            .b = b.data(),
-                            .b_row = 1,
-                            .b_col = k,
-                            .c = d.data(),
-                            .c_row = n,
-                            .m = m,
-                            .n = n,
-                            .k = k};
+    Gemm with_packed = product_of(a, c, m, n, k), with_strides = product_of(a, d, m, n, k);
+    with_packed.b_packed = {.floats = packed.data()};
+    with_strides.b = b.data(), with_strides.b_row = 1, with_strides.b_col = k;
     gemm({&with_packed, 1});
     gemm({&with_strides, 1});
     EXPECT_EQ(c, d);
@@ -82,14 +72,8 @@ TEST_P(KernelsTest, Bfloat16PanelsGiveTheBitsOfFloats) {
     std::vector<uint16_t> narrow(floats.size());
     pack_weight(b.data(), n, k, floats.data());
     pack_weight(b.data(), n, k, narrow.data());
-    Gemm product{.a = a.data(),
-                 .a_row = k,
-                 .b_packed = {.floats = floats.data()},
-                 .c = c.data(),
-                 .c_row = n,
-                 .m = m,
-                 .n = n,
-                 .k = k};
+    Gemm product = product_of(a, c, m, n, k);
+    product.b_packed = {.floats = floats.data()};
     gemm({&product, 1});
     product.b_packed = {.bfloat16 = narrow.data()}, product.c = d.data();
     gemm({&product, 1});
@@ -102,12 +86,12 @@ float rounded(float x) {
 }
 
 // Both factors rounded; of each pair the odd product, then the even one, in chains of 256: the slow way.
-float bfloat16_product(const float* a, int64_t a_col, const float* b, int64_t b_row, int64_t k) {
+float bfloat16_product(const float* a, const float* b, int64_t k) {
   float sum = 0;
   for (int64_t p0 = 0; p0 < k; p0 += 256) {
     float chain = 0;
     const auto add = [&](int64_t p) {
-      if (p < std::min(k, p0 + 256)) chain = std::fma(rounded(a[p * a_col]), rounded(b[p * b_row]), chain);
+      if (p < std::min(k, p0 + 256)) chain = std::fma(rounded(a[p]), rounded(b[p]), chain);
     };
     for (int64_t p = p0; p < std::min(k, p0 + 256); p += 2) add(p + 1), add(p);
     sum = p0 ? sum + chain : chain;
@@ -124,16 +108,10 @@ TEST_P(KernelsTest, Bfloat16ProductsAreThoseOfTheFormulaBitForBit) {
     pack_weight_pairs(b.data(), n, k, pairs.data());
     std::vector<float> expected(static_cast<size_t>(m * n)), c(expected.size());
     for (int64_t i = 0; i < m * n; ++i) {
-      expected[static_cast<size_t>(i)] = bfloat16_product(a.data() + i / n * k, 1, b.data() + i % n * k, 1, k);
+      expected[static_cast<size_t>(i)] = bfloat16_product(a.data() + i / n * k, b.data() + i % n * k, k);
     }
-    Gemm product{.a = a.data(),
-                 .a_row = k,
-                 .b_packed = {.pairs = pairs.data()},
-                 .c = c.data(),
-                 .c_row = n,
-                 .m = m,
-                 .n = n,
-                 .k = k};
+    Gemm product = product_of(a, c, m, n, k);
+    product.b_packed = {.pairs = pairs.data()};
     gemm({&product, 1});
     EXPECT_EQ(c, expected);
     product.b_packed = {}, product.b = b.data(), product.b_row = 1, product.b_col = k, product.bfloat16 = true;
@@ -162,21 +140,12 @@ TEST_P(KernelsTest, Bfloat16ProductsAreThoseOfTheFormulaBitForBit) {
 TEST_P(KernelsTest, Bfloat16ProductsCarryWhatIsNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const float x : {infinity, -infinity, nan, 3.4e38f}) {
-    const float a[2] = {x, 1}, b[2] = {1, 1};
-    float c = 0;
-    const Gemm product{.a = a,
-                       .a_row = 2,
-                       .b = b,
-                       .b_row = 1,
-                       .b_col = 2,
-                       .c = &c,
-                       .c_row = 1,
-                       .m = 1,
-                       .n = 1,
-                       .k = 2,
-                       .bfloat16 = true};
+    const std::vector<float> a{x, 1}, b{1, 1};
+    std::vector<float> sum(1);
+    Gemm product = product_of(a, sum, 1, 1, 2);
+    product.b = b.data(), product.b_row = 1, product.b_col = 2, product.bfloat16 = true;
     gemm({&product, 1});
-    EXPECT_TRUE(std::isnan(x) ? std::isnan(c) : c == std::copysign(infinity, x)) << x << " gives " << c;
+    EXPECT_TRUE(std::isnan(x) ? std::isnan(sum[0]) : sum[0] == std::copysign(infinity, x)) << x << " gives " << sum[0];
   }
 }
 
