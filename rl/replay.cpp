@@ -106,12 +106,12 @@ class Replayer {
         seed_(derive_seed(recipe_.seed, stage_.name)),
         run_(options.run_dir),
         state_(find_start()),
-        model_(load_model(start_folder_)),
-        optimizer_(in_dtype(*model_.policy).parameters(), config_.optim) {
+        model_(load_model(start_folder_, in_dtype())),
+        optimizer_(model_.policy->parameters(), config_.optim) {
     if (checkpoint_) optimizer_.load(checkpoint_->folder / "trainer" / "optimizer.safetensors");
     if (config_.beta > 0) {
-      reference_ = checkpoint_ ? Policy::load(checkpoint_->folder / "trainer" / "reference") : model_.policy->clone();
-      in_dtype(*reference_);
+      reference_ = checkpoint_ ? Policy::load(checkpoint_->folder / "trainer" / "reference", in_dtype())
+                               : model_.policy->clone();
     }
     model_.policy->set_requires_grad(true);
   }
@@ -140,10 +140,7 @@ class Replayer {
     return checkpoint_ ? checkpoint_->state : TrainerState{};
   }
 
-  Policy& in_dtype(Policy& policy) const {
-    if (config_.optim.dtype == "bfloat16") policy.to_bfloat16();
-    return policy;
-  }
+  LoadOptions in_dtype() const { return {.bfloat16 = config_.optim.dtype == "bfloat16"}; }
 
   RlConfig changed_config() const {
     std::vector<std::string> overrides = options_.overrides;
@@ -237,8 +234,8 @@ class Replayer {
     auto minibatches = make_minibatches(changed, seed_, state_.step, groups, end_token());
     if (changed.beta > 0) {
       if (!reference_) {  // it would have been the stage's starting model
-        other_reference_ = load_model(resolve_path(config_.model, fs::current_path(), options_.run_dir)).policy;
-        in_dtype(*other_reference_);
+        const fs::path start = resolve_path(config_.model, fs::current_path(), options_.run_dir);
+        other_reference_ = load_model(start, in_dtype()).policy;
       }
       const Policy& reference = reference_ ? *reference_ : *other_reference_;
       for (Minibatch& m : minibatches)
