@@ -59,9 +59,7 @@ class Filter {
     if (config_.drop_duplicates) drop_duplicates();
     if (config_.max_per_prompt > 0) drop_beyond_prompt();
     if (config_.difficulty_bins > 0) balance();
-    if (config_.limit > 0)
-      keep_random(
-          "limit", [&](const Row&) { return 0; }, [&](int) { return config_.limit; });
+    if (config_.limit > 0) keep_random("limit", config_.limit, [](const Row&) { return 0; });
     return std::move(result_);
   }
 
@@ -168,21 +166,19 @@ class Filter {
     if (sizes.empty()) return;
     const auto scarcest = std::ranges::min_element(sizes, {}, [](const auto& s) { return s.second; })->second;
     const auto most = static_cast<int64_t>(config_.balance_ratio * static_cast<double>(scarcest));
-    keep_random(
-        "balance", [&](const Row& row) { return bin(row); }, [&](int) { return most; });
+    keep_random("balance", most, [&](const Row& row) { return bin(row); });
   }
 
-  // Of every class, as many as it may have, drawn at random.
-  template <class ClassOf, class Most>
-  void keep_random(const char* reason, ClassOf class_of, Most most) {
+  // At most so many of every class, drawn at random.
+  template <class ClassOf>
+  void keep_random(const char* reason, int64_t most, ClassOf class_of) {
     std::map<int, int64_t> taken;
     std::set<const Row*> chosen;
     for (const int64_t i :
          permutation(static_cast<int64_t>(result_.rows.size()), derive_seed(seed_, reason), Purpose::kShuffle)) {
       const Row& row = result_.rows[static_cast<size_t>(i)];
-      const int c = class_of(row);
-      if (taken[c] < most(c)) {
-        ++taken[c];
+      if (int64_t& count = taken[class_of(row)]; count < most) {
+        ++count;
         chosen.insert(&row);
       }
     }
