@@ -39,6 +39,7 @@ class InputCheck {
   }
   void check(const DistilConfig& c) {
     if (!c.sft.model.empty()) return check(c.sft);
+    if (!c.sft.logit_teacher.empty()) model_of(c.sft.logit_teacher);
     check_exists(c.sft.data);
     if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->tokenizer);
   }

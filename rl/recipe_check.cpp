@@ -62,9 +62,12 @@ class StageChecker {
   }
   void check_options(const SftConfig& o) {
     check_sources(o.model, o.data);
+    check_teaching(o);
+  }
+  // What an sft and a distil stage have in common.
+  void check_teaching(const SftConfig& o) {
     check_optim(o.optim);
-    if (!o.logit_teacher.empty())
-      check_source("logit_teacher", o.logit_teacher, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
+    if (!o.logit_teacher.empty()) check_model("logit_teacher", o.logit_teacher);
     require(o.on_policy_share == 0 || !o.logit_teacher.empty(),
             "on_policy_share is set, but without a logit_teacher nobody judges what the student samples; set it");
     require(o.on_policy_share == 0 || o.completion_only_loss,
@@ -113,7 +116,7 @@ class StageChecker {
   }
   void check_options(const DistilConfig& o) {
     check_data(o.sft.data);
-    check_optim(o.sft.optim);
+    check_teaching(o.sft);
     if (!o.teacher.empty()) check_model("teacher", o.teacher);
     if (!o.sft.model.empty()) check_model("model", o.sft.model);
     require(o.sft.model.empty() != o.model_config.empty(),
