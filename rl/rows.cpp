@@ -42,29 +42,46 @@ void add_rewards(std::vector<Row>& rows, const QueryResult& rewards) {
 
 }  // namespace
 
-std::vector<Row> read_rows(const std::filesystem::path& file) {
+void for_each_line(const std::filesystem::path& file,
+                   const std::function<void(const std::string& line, int64_t number)>& body) {
   std::ifstream in(file);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
-  std::vector<Row> rows;
   std::string line;
   for (int64_t number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (line.find_first_not_of(" \t\r") != std::string::npos) body(line, number);
+  }
+}
+
+std::vector<Row> read_rows(const std::filesystem::path& file) {
+  std::vector<Row> rows;
+  for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
       rows.push_back(parse_row(line));
     } catch (const std::exception& error) {
       throw std::runtime_error(fmt::format("{}:{}: {}; mend or remove the line", file.string(), number, error.what()));
     }
-  }
+  });
   if (rows.empty()) throw std::runtime_error(file.string() + ": holds no row");
   return rows;
 }
 
-void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows) {
+namespace {
+
+const std::string& text_of(const std::string& row) { return row; }
+std::string text_of(const Row& row) { return row.dump(); }
+
+template <class Rows>
+void write_lines(const std::filesystem::path& file, const Rows& rows) {
   std::filesystem::create_directories(file.parent_path());
   write_file_atomic(file, [&](const ByteSink& sink) {
-    for (const Row& row : rows) sink(row.dump() + "\n");
+    for (const auto& row : rows) sink(text_of(row) + "\n");
   });
 }
+
+}  // namespace
+
+void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows) { write_lines(file, rows); }
+void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) { write_lines(file, rows); }
 
 std::vector<Row> stored_rows(const RunReader& run, const std::string& stage) {
   std::vector<Row> rows;

@@ -9,7 +9,9 @@
 // columns of the prompt's own row.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,12 +23,18 @@ namespace hone {
 
 using Row = nlohmann::ordered_json;
 
+/// body(line, its number) for every line of a file that is not blank. Throws std::runtime_error for one that cannot be
+/// read.
+void for_each_line(const std::filesystem::path& file,
+                   const std::function<void(const std::string& line, int64_t number)>& body);
+
 /// The rows of a file in order; empty lines are skipped. Throws std::runtime_error naming file and line for a line that
 /// is no JSON object, and for a file that cannot be read or holds no row.
 std::vector<Row> read_rows(const std::filesystem::path& file);
 
-/// Makes the folder and writes the file whole or not at all.
+/// Makes the folder and writes the file whole or not at all; the texts are rows, too, a line each.
 void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows);
+void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows);
 
 /// Every stored rollout of a stage, in the order of their ids.
 std::vector<Row> stored_rows(const RunReader& run, const std::string& stage);

@@ -1,6 +1,7 @@
 #include "rl/samples.h"
 
 #include <algorithm>
+#include <span>
 
 #include "rl/metrics.h"
 #include "rl/rows.h"
@@ -45,15 +46,16 @@ class Sampler {
     const auto begin = prompts_.begin() + step * config_.prompts_per_step;
     const auto end = std::min(begin + config_.prompts_per_step, prompts_.end());
     const std::vector<Prompt> prompts(begin, end);
+    GroupScorer scorer(prompts, rewards_, stage_.threads);
     GenerateOptions options{
-        .sampling = config_.sampling, .samples = config_.num_generations, .key = {stage_.seed, Purpose::kGenerate, 0}};
+        .sampling = config_.sampling,
+        .samples = config_.num_generations,
+        .key = {stage_.seed, Purpose::kGenerate, 0},
+        .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); }};
     for (const Prompt& p : prompts) options.slots.push_back(p.id);
-    auto rollouts = generate(*model_.policy, model_.tokenizer, prompts, options);
-    StepRecord record{.stage = stage_.name,
-                      .step = step + 1,
-                      .groups = score(prompts, std::move(rollouts), rewards_, stage_.threads),
-                      .advantages = {},
-                      .metrics = {}};
+    generate(*model_.policy, model_.tokenizer, prompts, options);
+    StepRecord record{
+        .stage = stage_.name, .step = step + 1, .groups = scorer.finish(), .advantages = {}, .metrics = {}};
     record.metrics = reward_metrics(record.groups, {});
     record.metrics["step_time"] = watch_.lap();
     return record;

@@ -1,14 +1,13 @@
 #include "rl/sft.h"
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "models/atomic_file.h"
+#include "rl/rows.h"
 #include "rl/schedule.h"
 #include "rl/update.h"
 #include "rollout/engine.h"
@@ -76,13 +75,6 @@ Model random_model(nlohmann::json model_config, double initializer_range, const 
   const ModelConfig config = parse_recipe_model(model_config, "stage " + stage.name + ", model_config");
   auto side_files = make_side_files(config, tokenizer);
   return {Policy::random(config, initializer_range, stage.seed), std::move(tokenizer), nullptr, std::move(side_files)};
-}
-
-void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) {
-  std::filesystem::create_directories(file.parent_path());
-  std::string text;
-  for (const std::string& row : rows) text += row + "\n";
-  write_file_atomic(file, text);
 }
 
 // Whole documents from `draw` until `tokens` are reached.
@@ -171,12 +163,8 @@ std::vector<TokenDocument> on_policy(const SftConfig& config, uint64_t seed, int
 
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
                                           int32_t end_token, const SftConfig& config) {
-  std::ifstream in(file);
-  if (!in) throw std::runtime_error(file.string() + ": cannot be read; check the path");
   std::vector<TokenDocument> documents;
-  std::string line;
-  for (int64_t number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
       documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, config));
       const auto length = static_cast<int64_t>(documents.back().tokens.size());
@@ -186,7 +174,7 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
       throw std::runtime_error(
           fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
     }
-  }
+  });
   if (documents.empty()) throw std::runtime_error(file.string() + ": holds no row");
   return documents;
 }
