@@ -193,12 +193,6 @@ ParameterCounts count_parameters(const Policy& policy) {
   return counts;
 }
 
-/// Counted from an allocation, not from a formula.
-int64_t cache_bytes_per_token(const std::vector<cpu::AttentionShape>& layers) {
-  constexpr int64_t kBlocks = 16;
-  return KvCache(layers, kBlocks).bytes() / (kBlocks * cpu::kBlock);
-}
-
 /// The layers as plain multi-head attention would cache them: keys and values of every head.
 std::vector<cpu::AttentionShape> multi_head(const ModelConfig& c, size_t layers) {
   const bool latent = c.architecture == Architecture::kDeepseekV3;

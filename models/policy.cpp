@@ -138,6 +138,10 @@ int64_t KvCache::bytes() const {
   return total;
 }
 
+int64_t cache_bytes_per_token(const std::vector<cpu::AttentionShape>& layers) {
+  return KvCache(layers, 1).bytes() / cpu::kBlock;
+}
+
 // --- policy -----------------------------------------------------------------------------------------------------
 
 Policy::Policy(const ModelConfig& config, Keep keep) : config_(config), parameters_(keep) {

@@ -102,6 +102,9 @@ class KvCache {
   std::vector<LayerCache> layers_;
 };
 
+/// Of the cache, counted from an allocation.
+int64_t cache_bytes_per_token(const std::vector<cpu::AttentionShape>& layers);
+
 class MultiTokenPredictor;
 
 struct LoadOptions {
