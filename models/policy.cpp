@@ -20,6 +20,7 @@
 #include "models/float_formats.h"
 #include "models/layers.h"
 #include "models/multi_token_prediction.h"
+#include "models/recompute.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
 
@@ -287,6 +288,21 @@ bool Policy::fits_a_core() const {
   return bytes <= kSmallBytes;
 }
 
+// Of each layer: its input, two norms, two outputs and their sums; queries and keys before and after rotation, values,
+// what attention gives; gate, up and their product.
+int64_t Policy::activation_bytes_per_token() const {
+  const ModelConfig& c = config_;
+  int64_t floats = 0;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const cpu::AttentionShape s = blocks_[i]->attention_shape();
+    const int64_t width = c.is_moe_layer(static_cast<int64_t>(i))
+                              ? (c.num_experts_per_tok + c.n_shared_experts) * c.moe_intermediate_size
+                              : c.intermediate_size;
+    floats += 7 * c.hidden_size + 2 * (s.heads + s.kv_heads) * s.key_dim + (s.heads + s.kv_heads) * s.value_dim + 3 * width;
+  }
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
 void Policy::prepare(int64_t positions) const {
   at::NoGradGuard no_grad;
   const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
@@ -304,7 +320,10 @@ void Policy::to(at::ScalarType dtype) {
 
 at::Tensor Policy::forward(const at::Tensor& ids, const ForwardContext& context) const {
   at::Tensor x = ops::embedding(embed_, ids);
-  for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward(x, context, static_cast<int64_t>(i));
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto layer = static_cast<int64_t>(i);
+    x = context.recompute ? recomputed(*blocks_[i], x, context, layer) : blocks_[i]->forward(x, context, layer);
+  }
   return ops::rms_norm(x, norm_, config_.rms_norm_eps);
 }
 

@@ -74,6 +74,7 @@ struct ForwardContext {
   std::vector<LayerCache>* cache = nullptr;  ///< one a layer; null: whole sequences
   RouterLoad* router = nullptr;              ///< filled when not null
   bool balance_loss = false;
+  bool recompute = false;  ///< layers keep their inputs alone (models/recompute.h)
 };
 
 /// One decoder layer: x (N, C) -> (N, C).
@@ -137,6 +138,8 @@ class Policy {
   /// So small that its weights stay in a core's caches: then threads work best on sequences of their own, each with the
   /// whole policy; a larger one is shared, all threads working on each product.
   bool fits_a_core() const;
+  /// What a forward pass keeps of a token for the backward, bytes: about, and without what the losses keep.
+  int64_t activation_bytes_per_token() const;
   /// Packs every weight and fills the rotary tables up to `positions`, so that several threads may call forward() and
   /// logits() at once until a weight changes.
   void prepare(int64_t positions) const;

@@ -101,18 +101,17 @@ Batch slice(const Batch& batch, int64_t begin, int64_t end) {
   return part;
 }
 
-std::vector<std::pair<int64_t, int64_t>> parts_of(const Batch& batch, int64_t part_tokens) {
+std::vector<std::pair<int64_t, int64_t>> split_evenly(const Batch& batch, int64_t parts) {
   const auto total = static_cast<int64_t>(batch.inputs.size());
-  const int64_t wanted = std::max<int64_t>(1, (total + part_tokens / 2) / part_tokens);
-  std::vector<std::pair<int64_t, int64_t>> parts;
+  std::vector<std::pair<int64_t, int64_t>> runs;
   int64_t begin = 0, tokens = 0;
   for (int64_t b = 0; b < batch.num_sequences(); ++b) {
     tokens += batch.lengths[static_cast<size_t>(b)];
-    if (tokens * wanted < total * (static_cast<int64_t>(parts.size()) + 1)) continue;
-    parts.emplace_back(begin, b + 1);
+    if (tokens * parts < total * (static_cast<int64_t>(runs.size()) + 1)) continue;
+    runs.emplace_back(begin, b + 1);
     begin = b + 1;
   }
-  return parts;
+  return runs;
 }
 
 }  // namespace hone

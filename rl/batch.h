@@ -61,8 +61,7 @@ Batch make_batch(const std::vector<TokenDocument>& documents);
 /// Sequences [begin, end) with their weights as they are.
 Batch slice(const Batch& batch, int64_t begin, int64_t end);
 
-/// Consecutive sequences of about part_tokens input rows together, as even as whole sequences allow: [begin, end) each.
-/// A function of the batch alone, so that sums over parts in this order are too.
-std::vector<std::pair<int64_t, int64_t>> parts_of(const Batch& batch, int64_t part_tokens);
+/// At most `parts` runs of consecutive sequences, of as many input rows each as whole sequences allow: [begin, end).
+std::vector<std::pair<int64_t, int64_t>> split_evenly(const Batch& batch, int64_t parts);
 
 }  // namespace hone

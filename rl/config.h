@@ -40,9 +40,12 @@ struct OptimConfig {
   int64_t max_steps = 100;
   int64_t save_steps = 0;
   int64_t micro_batch_tokens = 16384;
+  double max_memory_gb = 0;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
   double mtp_loss_weight = 0.3;
+
+  int64_t max_memory_bytes() const { return static_cast<int64_t>(max_memory_gb * 1e9); }
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -67,6 +70,8 @@ struct OptimConfig {
     v("save_steps", save_steps, kCount, "steps between resumable checkpoints; 0: only at the end");
     v("micro_batch_tokens", micro_batch_tokens, kAtLeastOne,
       "tokens in flight in the update, all threads together; changes memory, not results");
+    v("max_memory_gb", max_memory_gb, kNonNegative,
+      "where the update would pass it, activations are computed twice instead of kept (the same bytes); 0: no limit");
     v("router_bias_update_rate", router_bias_update_rate, kNonNegative,
       "gamma of the auxiliary-loss-free balancing; 0 freezes the bias");
     v("router_aux_loss_alpha", router_aux_loss_alpha, kNonNegative,

@@ -77,6 +77,7 @@ std::optional<size_t> note_gap(Minibatch& m, std::span<const float> own, int64_t
 
 UpdateOptions update_options(const RlConfig& config, int64_t step) {
   return {.micro_batch_tokens = config.optim.micro_batch_tokens,
+          .max_memory_bytes = config.optim.max_memory_bytes(),
           .inv_temperature = config.sampling.temperature > 0 ? 1.0 / config.sampling.temperature : 1.0,
           .rate_factor = learning_rate_factor(config.optim, step),
           .router_bias_update_rate = config.optim.router_bias_update_rate,

@@ -29,6 +29,7 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
     const int64_t step = training.state().step;
     const Batch batch = make_batch(documents_of(step, training.model()));
     const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
+                                .max_memory_bytes = config.max_memory_bytes(),
                                 .rate_factor = learning_rate_factor(config, step),
                                 .router_bias_update_rate = config.router_bias_update_rate,
                                 .router_aux_loss_alpha = config.router_aux_loss_alpha,

@@ -1,10 +1,15 @@
 #include "rl/update.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <stdexcept>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -12,6 +17,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "models/kernels/thread_pool.h"
@@ -30,9 +36,10 @@ at::Tensor tensor_of(const std::vector<float>& values, at::ScalarType type) {
   return t.to(type);
 }
 
-at::Tensor forward(const Policy& policy, const Batch& batch, RouterLoad* router, bool balance) {
+at::Tensor forward(const Policy& policy, const Batch& batch, RouterLoad* router, bool balance, bool recompute = false) {
   const Rows rows = pack_rows(batch.lengths);
-  return policy.forward(tensor_of(batch.inputs), {.rows = rows, .router = router, .balance_loss = balance});
+  return policy.forward(tensor_of(batch.inputs),
+                        {.rows = rows, .router = router, .balance_loss = balance, .recompute = recompute});
 }
 
 // The trainer's log-probs of a batch's loss tokens.
@@ -102,26 +109,31 @@ struct Part {
   double share;  // of the step's sequences
 };
 
-std::vector<Part> make_parts(const Batch& batch, int64_t part_tokens) {
+// Tokens of a part. What a large policy keeps of one for its backward weighs more than reading its weights for more.
+int64_t part_tokens(const UpdateOptions& options) { return options.part_tokens > 0 ? options.part_tokens : 512; }
+
+// Parts that pass at the same time, each on a thread of its own.
+int64_t num_lanes(const Policy& policy, const UpdateOptions& options) {
+  return policy.fits_a_core() ? std::max<int64_t>(1, options.micro_batch_tokens / part_tokens(options)) : 1;
+}
+
+// Where threads pass parts of their own there is an even number of them, so that two threads end together.
+int64_t num_parts(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
+  const auto total = static_cast<double>(batch.inputs.size());
+  const int64_t together = policy.fits_a_core() && options.part_tokens == 0 ? 2 : 1;
+  return together * std::max<int64_t>(1, std::llround(total / static_cast<double>(together * part_tokens(options))));
+}
+
+std::vector<Part> make_parts(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
   std::vector<Part> parts;
   int64_t tokens = 0;
-  for (const auto& [begin, end] : parts_of(batch, part_tokens)) {
+  for (const auto& [begin, end] : split_evenly(batch, num_parts(policy, batch, options))) {
     Part part{slice(batch, begin, end), tokens,
               static_cast<double>(end - begin) / static_cast<double>(batch.num_sequences())};
     tokens += part.batch.num_loss_tokens();
     if (part.batch.num_loss_tokens() > 0) parts.push_back(std::move(part));
   }
   return parts;
-}
-
-// What a large policy keeps of a part for its backward weighs more than reading its weights for more parts.
-int64_t part_tokens(const Policy& policy, const UpdateOptions& options) {
-  return options.part_tokens > 0 ? options.part_tokens : policy.fits_a_core() ? 1024 : 512;
-}
-
-// Parts that pass at the same time, each on a thread of its own.
-int64_t num_lanes(const Policy& policy, const UpdateOptions& options) {
-  return policy.fits_a_core() ? std::max<int64_t>(1, options.micro_batch_tokens / part_tokens(policy, options)) : 1;
 }
 
 // compute(part) on whatever thread is free, then take(part, result) for one part after the other, in order.
@@ -169,6 +181,30 @@ void add_gradients(const std::vector<at::Tensor>& tensors, const std::vector<at:
   }
 }
 
+int64_t resident_bytes() {
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// Whether layers must keep their inputs alone for the largest part to fit (UpdateOptions::max_memory_bytes).
+bool must_recompute(const Policy& policy, const std::vector<Part>& parts, const UpdateOptions& options) {
+  if (options.max_memory_bytes == 0 || num_lanes(policy, options) > 1) return false;
+  size_t tokens = 0;
+  for (const Part& part : parts) tokens = std::max(tokens, part.batch.inputs.size());
+  const int64_t resident = resident_bytes(), layers = policy.config().num_hidden_layers,
+                kept = static_cast<int64_t>(tokens) * policy.activation_bytes_per_token(),
+                inputs = static_cast<int64_t>(tokens) * policy.config().hidden_size * layers * 4;
+  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  if (resident + inputs + kept / layers > options.max_memory_bytes) {
+    throw std::runtime_error(fmt::format(
+        "max_memory_gb: {:.2f} is too little: the process takes {:.2f} GB, and {} tokens at once {:.2f} GB more even "
+        "with recomputed activations; raise it or shorten the sequences",
+        gigabytes(options.max_memory_bytes), gigabytes(resident), tokens, gigabytes(inputs + kept / layers)));
+  }
+  return resident + kept > options.max_memory_bytes;
+}
+
 // What one part adds to the step.
 struct PartResult {
   std::vector<at::Tensor> gradients;  // empty: added already
@@ -187,10 +223,12 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   std::vector<std::vector<int64_t>> counts;
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
   const bool one_by_one = num_lanes(policy, options) == 1;
+  const std::vector<Part> parts = make_parts(policy, batch, options);
+  const bool recompute = must_recompute(policy, parts, options);
   const auto compute = [&](const Part& part) {
     PartResult r;
     const bool balance = options.router_aux_loss_alpha > 0;
-    const at::Tensor hidden = forward(policy, part.batch, &r.router, balance);
+    const at::Tensor hidden = forward(policy, part.batch, &r.router, balance, recompute);
     const TokenLogprobs out = evaluate(policy, part.batch, hidden, options.inv_temperature);
     r.logprobs = out.logprobs.detach();
     r.entropy = out.entropy.sum().item<double>();
@@ -209,18 +247,17 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
     }
     return r;
   };
-  for_parts(
-      policy, make_parts(batch, part_tokens(policy, options)), options, compute, [&](const Part& part, PartResult& r) {
-        if (seen)
-          seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
-        if (!one_by_one) add_gradients(tensors, r.gradients);
-        stats.loss += r.loss.loss.template item<double>();
-        stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
-        stats.entropy += r.entropy;
-        stats.clip_ratio += r.loss.clipped;
-        stats.kl += r.loss.kl;
-        add_counts(counts, r.router.counts);
-      });
+  for_parts(policy, parts, options, compute, [&](const Part& part, PartResult& r) {
+    if (seen)
+      seen({r.logprobs.const_data_ptr<float>(), static_cast<size_t>(r.logprobs.numel())}, part.first_loss_token);
+    if (!one_by_one) add_gradients(tensors, r.gradients);
+    stats.loss += r.loss.loss.template item<double>();
+    stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
+    stats.entropy += r.entropy;
+    stats.clip_ratio += r.loss.clipped;
+    stats.kl += r.loss.kl;
+    add_counts(counts, r.router.counts);
+  });
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
   for (double* sum : {&stats.entropy, &stats.clip_ratio, &stats.kl}) *sum /= tokens;
   stats.has_router = !counts.empty();
@@ -238,7 +275,7 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
     const at::Tensor hidden = forward(policy, part.batch, nullptr, false);
     return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
   };
-  for_parts(policy, make_parts(batch, part_tokens(policy, options)), options, compute,
+  for_parts(policy, make_parts(policy, batch, options), options, compute,
             [&](const Part&, const at::Tensor& part) {
               all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
             });

@@ -14,9 +14,9 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "models/float_formats.h"
+#include "models/kernels/held.h"
 #include "models/kernels/reference.h"
 #include "models/kernels/thread_pool.h"
 
@@ -36,21 +36,6 @@ bool wants_grad(std::initializer_list<const at::Tensor*> inputs) {
 // autograd::Function takes an absent tensor only like this.
 std::optional<at::Tensor> optional(const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; }
 float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
-
-// Values that are no tensors travel to the backward in one of these.
-template <class T>
-struct Held : torch::CustomClassHolder {
-  explicit Held(T v) : value(std::move(v)) {}
-  T value;
-};
-template <class T>
-void hold(AutogradContext* ctx, T value) {
-  ctx->saved_data["held"] = c10::IValue::make_capsule(c10::make_intrusive<Held<T>>(std::move(value)));
-}
-template <class T>
-const T& held(AutogradContext* ctx) {
-  return static_cast<const Held<T>*>(ctx->saved_data["held"].toCapsule().get())->value;
-}
 
 cpu::Gemm forward_product(const at::Tensor& x, cpu::Panels packed, int64_t out, float* y) {
   return {.a = data(x),

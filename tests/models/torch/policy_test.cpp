@@ -99,6 +99,42 @@ TEST_F(KeepTest, ShapesAreCheckedAgainstTheFile) {
 }
 
 // Acceptance check A3: DeepSeek-V3's cache, counted from an allocation of it. Its published figures are of bfloat16.
+// Gradients of every weight of a loss that reads all hidden states and the routers' balance losses.
+std::vector<at::Tensor> gradients_of(const Policy& policy, bool recompute) {
+  const at::Tensor ids = at::arange(20, at::kLong) * 7 % policy.config().vocab_size;
+  const int64_t lengths[]{12, 8};
+  const Rows rows = pack_rows(lengths);
+  RouterLoad router;
+  const at::Tensor hidden =
+      policy.forward(ids, {.rows = rows, .router = &router, .balance_loss = true, .recompute = recompute});
+  at::Tensor loss = (policy.logits(hidden).log_softmax(-1) * at::arange(75).remainder(5)).sum();
+  for (const at::Tensor& balance : router.balance_losses) loss = loss + balance;
+  loss.backward();
+  std::vector<at::Tensor> gradients;
+  for (const Parameter& p : policy.parameters().all()) {
+    gradients.push_back(p.tensor.grad().defined() ? p.tensor.grad().clone() : at::Tensor());
+    p.tensor.mutable_grad().reset();
+  }
+  return gradients;
+}
+
+TEST(Recompute, GivesTheSameBits) {
+  for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
+    const auto policy = Policy::random(small(architecture, /*tied=*/true), 0.2, 3);
+    policy->set_requires_grad(true);
+    const std::vector<at::Tensor> kept = gradients_of(*policy, false), recomputed = gradients_of(*policy, true);
+    int64_t compared = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const std::string& name = policy->parameters().all()[i].names[0];
+      ASSERT_EQ(kept[i].defined(), recomputed[i].defined()) << name;
+      if (!kept[i].defined()) continue;
+      EXPECT_TRUE(at::equal(kept[i], recomputed[i])) << name;
+      compared += kept[i].abs().max().item<double>() > 0;
+    }
+    EXPECT_GE(compared, architecture == Architecture::kLlama ? 20 : 25);
+  }
+}
+
 TEST(KvCache, TakesOfAV3ModelWhatThePapersSay) {
   const auto per_token = [](const cpu::AttentionShape& layer) {
     constexpr int64_t kBlocks = 4, kLayers = 61;

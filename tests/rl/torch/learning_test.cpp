@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "models/kernels/thread_pool.h"
@@ -76,12 +77,13 @@ TEST(Batch, ShiftsByOneAndWeighsEachLossToken) {
 TEST(Batch, PartsCoverEverySequenceOnce) {
   const Batch b = make_batch(toy_groups(4, 3), toy_advantages(4, 3), {});
   const int64_t longest = *std::max_element(b.lengths.begin(), b.lengths.end());
-  for (const int64_t limit : {1, 9, 20, 1000}) {
+  const auto total = static_cast<int64_t>(b.inputs.size());
+  for (const int64_t parts : {1, 2, 5, 1000}) {
     int64_t next = 0, tokens = 0;
-    for (const auto& [begin, end] : parts_of(b, limit)) {
+    for (const auto& [begin, end] : split_evenly(b, parts)) {
       EXPECT_EQ(begin, next);
       const Batch part = slice(b, begin, end);
-      EXPECT_LT(static_cast<int64_t>(part.inputs.size()), limit * 3 / 2 + longest + 1);
+      EXPECT_LT(static_cast<int64_t>(part.inputs.size()), total / parts + longest + 1);
       for (int64_t m = 0; m < part.num_loss_tokens(); ++m) {
         EXPECT_EQ(part.targets[static_cast<size_t>(m)], b.targets[static_cast<size_t>(tokens + m)]);
         EXPECT_EQ(part.weights[static_cast<size_t>(m)], b.weights[static_cast<size_t>(tokens + m)]);
@@ -277,6 +279,21 @@ TEST_P(PartsTest, MicroBatchesAndThreadsChangeNoBit) {
     EXPECT_TRUE(at::equal(gradient, expected)) << threads << " threads, " << tokens << " tokens";
   }
   set_kernel_threads(1);
+}
+
+TEST(Update, MemoryThatIsTooLittleIsRefusedByItsKey) {
+  auto policy = Policy::random(small(Architecture::kLlama), 0.2, 3);
+  policy->set_requires_grad(true);
+  const Batch b = make_batch(toy_groups(4, 4), toy_advantages(4, 4), {});
+  UpdateOptions options{.micro_batch_tokens = 10, .part_tokens = 10, .max_memory_bytes = 1 << 20};
+  try {
+    accumulate_policy_gradient(*policy, b, loss_spec(RlConfig{}), {}, options);
+    FAIL() << "a process takes more than a MiB";
+  } catch (const std::runtime_error& e) {
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("max_memory_gb: 0.00 is too little"));
+  }
+  options.max_memory_bytes = int64_t{1} << 40;
+  accumulate_policy_gradient(*policy, b, loss_spec(RlConfig{}), {}, options);
 }
 
 // The kernels' float32 gradient of the whole policy against the reference path in float64.
