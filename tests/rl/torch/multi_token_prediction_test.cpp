@@ -151,7 +151,7 @@ TEST(MultiTokenPrediction, TrainedOnSumsItDraftsWhatThePolicySays) {  // accepta
   policy->set_requires_grad(true);
   const OptimConfig config{.optimizer = "muon", .learning_rate = 3e-3, .muon_learning_rate = 0.02};
   Optimizer optimizer(policy->parameters(), config);
-  constexpr int64_t kSteps = 2000;
+  constexpr int64_t kSteps = 3000;
   for (int64_t step = 0; step < kSteps; ++step) {
     std::vector<TokenDocument> documents;
     for (int64_t i = 0; i < 64; ++i) {
