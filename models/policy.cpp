@@ -298,7 +298,8 @@ int64_t Policy::activation_bytes_per_token() const {
     const int64_t width = c.is_moe_layer(static_cast<int64_t>(i))
                               ? (c.num_experts_per_tok + c.n_shared_experts) * c.moe_intermediate_size
                               : c.intermediate_size;
-    floats += 7 * c.hidden_size + 2 * (s.heads + s.kv_heads) * s.key_dim + (s.heads + s.kv_heads) * s.value_dim + 3 * width;
+    floats +=
+        7 * c.hidden_size + 2 * (s.heads + s.kv_heads) * s.key_dim + (s.heads + s.kv_heads) * s.value_dim + 3 * width;
   }
   return floats * static_cast<int64_t>(sizeof(float));
 }

@@ -39,8 +39,8 @@ struct RecomputedFn : torch::autograd::Function<RecomputedFn> {
     const at::AutoGradMode with_gradient(true);
     const at::Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
     RouterLoad router;
-    const at::Tensor y =
-        block->forward(x, {.rows = rows, .router = balance_loss ? &router : nullptr, .balance_loss = balance_loss}, layer);
+    const at::Tensor y = block->forward(
+        x, {.rows = rows, .router = balance_loss ? &router : nullptr, .balance_loss = balance_loss}, layer);
     variable_list outputs{y}, their_grads{grads[0]};
     if (grads.size() > 1 && grads[1].defined()) {
       outputs.push_back(router.balance_losses.at(0));

@@ -275,10 +275,9 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
     const at::Tensor hidden = forward(policy, part.batch, nullptr, false);
     return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
   };
-  for_parts(policy, make_parts(policy, batch, options), options, compute,
-            [&](const Part&, const at::Tensor& part) {
-              all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
-            });
+  for_parts(policy, make_parts(policy, batch, options), options, compute, [&](const Part&, const at::Tensor& part) {
+    all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
+  });
   return all;
 }
 

@@ -20,8 +20,8 @@ namespace hone {
 struct UpdateOptions {
   int64_t micro_batch_tokens = 8192;  ///< tokens in flight on all threads together, at least one part
   int64_t part_tokens = 0;            ///< 0: 512
-  /// 0: no limit. Where the process and what a part keeps for its backward would pass it, layers keep their inputs alone
-  /// and are computed twice: the same bytes. Nothing for a policy that fits a core, whose parts are small.
+  /// 0: no limit. Where the process and what a part keeps for its backward would pass it, layers keep their inputs
+  /// alone and are computed twice: the same bytes. Nothing for a policy that fits a core, whose parts are small.
   int64_t max_memory_bytes = 0;
   double inv_temperature = 1.0;
   double rate_factor = 1.0;
@@ -47,8 +47,8 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
 /// Called with the policy's log-probs (M) of a part and the index of its first loss token, part by part in order.
 using LogprobsSeen = std::function<void(std::span<const float> policy_logprobs, int64_t first)>;
 
-/// Adds this batch's gradient of the policy loss to the parameters. std::runtime_error when max_memory_bytes is too small
-/// even so. ref_logprobs (M) and `seen` may be empty.
+/// Adds this batch's gradient of the policy loss to the parameters. std::runtime_error when max_memory_bytes is too
+/// small even so. ref_logprobs (M) and `seen` may be empty.
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen = {});

@@ -70,6 +70,12 @@ struct Draft {
   std::vector<float> probabilities;
 };
 
+int64_t longest_prompt(std::span<const Prompt> prompts) {
+  int64_t longest = 1;
+  for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
+  return longest;
+}
+
 class Generation {
  public:
   Generation(const Policy& policy, const Tokenizer& tokenizer, std::span<const Prompt> prompts, int64_t first_prompt,
@@ -106,11 +112,6 @@ class Generation {
   }
 
  private:
-  static int64_t longest_prompt(std::span<const Prompt> prompts) {
-    int64_t longest = 1;
-    for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
-    return longest;
-  }
   std::vector<cpu::AttentionShape> draft_shapes() const {
     if (!options_.speculate) return {};
     return {policy_.predictor()->block().attention_shape()};
@@ -420,13 +421,6 @@ void check(const Policy& policy, std::span<const Prompt> prompts, const Generate
   }
 }
 
-// Positions that the longest prompt and its completion take.
-int64_t longest_sequence(std::span<const Prompt> prompts, const GenerateOptions& options) {
-  int64_t longest = 0;
-  for (const Prompt& p : prompts) longest = std::max(longest, static_cast<int64_t>(p.token_ids.size()));
-  return longest + options.sampling.max_new_tokens;
-}
-
 // Of one stream. The weights of a large policy are read from memory once a step, whatever the batch. Those of a small
 // one are in the caches, which the keys and values of the completions in flight should not leave either: 32 of them
 // with 1 MB each made a whole rollout 1.5 times as slow as 8 did (Zen 4).
@@ -459,7 +453,7 @@ std::vector<Rollout> generate(const Policy& policy, const Tokenizer& tokenizer, 
                               const GenerateOptions& options) {
   if (prompts.empty()) return {};
   check(policy, prompts, options);
-  const int64_t longest = longest_sequence(prompts, options);
+  const int64_t longest = longest_prompt(prompts) + options.sampling.max_new_tokens;
   const int64_t in_flight = completions_in_flight(policy, longest, options);
   const auto count = static_cast<int64_t>(prompts.size()), step = prompts_per_stream(policy, count, in_flight, options);
   policy.prepare(longest);

@@ -98,7 +98,6 @@ TEST_F(KeepTest, ShapesAreCheckedAgainstTheFile) {
   EXPECT_THROW(Policy::load(folder_, {.keep = Keep::kShapes}), std::runtime_error) << "lm_head.weight is missing";
 }
 
-// Acceptance check A3: DeepSeek-V3's cache, counted from an allocation of it. Its published figures are of bfloat16.
 // Gradients of every weight of a loss that reads all hidden states and the routers' balance losses.
 std::vector<at::Tensor> gradients_of(const Policy& policy, bool recompute) {
   const at::Tensor ids = at::arange(20, at::kLong) * 7 % policy.config().vocab_size;
@@ -135,6 +134,7 @@ TEST(Recompute, GivesTheSameBits) {
   }
 }
 
+// Acceptance check A3: DeepSeek-V3's cache, counted from an allocation of it. Its published figures are of bfloat16.
 TEST(KvCache, TakesOfAV3ModelWhatThePapersSay) {
   const auto per_token = [](const cpu::AttentionShape& layer) {
     constexpr int64_t kBlocks = 4, kLayers = 61;
