@@ -10,17 +10,20 @@ Imports the file, then prints a line a check and a line a speed:
   chat       text that the chat template makes, and the token ids of `generate --chat`, against apply_chat_template
   loading    seconds and peak memory of the process of `hone logprobs` on two tokens, the latter less that of `hone version` and
              against the size of the weights
-  speed      tokens a second, 2 threads, float32: prefill of 512 tokens, decode at batch 1, 16 and 64, with the shares of
-             the machine's limits (sgemm and read bandwidth of the same run); let nothing else run
+  speed      tokens a second, 2 threads, float32 and products of bfloat16: prefill of 512 tokens, decode at batch 1, 16 and 64,
+             a training step of 8 x 256 tokens (forward, backward, AdamW), with the shares of the machine's limits (sgemm and
+             read bandwidth of the same run); the best of three rounds in turn; let nothing else run
 
 Measured with transformers 5.23.0: logits differ by 9.1e-5 where the largest is 39; loading takes 1.09 x the float32 weights
 (701 MB the whole process, 117 of which it takes without a model) and 1.17 x the same in bfloat16 (269 MB).
 """
 
 import argparse
+import copy
 import json
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -112,71 +115,140 @@ def long_prompt(ids):
     return (sum(ids, []) * 3)[:PREFILL]
 
 
-def timed(action, repeat=3):
-    times = []
-    for _ in range(repeat):
-        begin = time.monotonic()
-        action()
-        times.append(time.monotonic() - begin)
-    return min(times)
+def seconds(action):
+    begin = time.monotonic()
+    action()
+    return time.monotonic() - begin
 
 
 BATCHES = (1, 16, 64)
+FEW, MANY = 8, 72  # tokens of the two runs whose difference is decoding alone
+ROWS, LENGTH = 8, 256  # of a training step
+TRAINING = """
+name: training
+seed: 1
+stages:
+  - {{name: sft, kind: sft, model: "{model}", data: "{data}", rows_per_step: {rows}, max_steps: 4, learning_rate: 1.0e-5, dtype: {dtype}}}
+"""
 
 
-def hone_speeds(folder, work, ids):
+def training_rows(ids):
+    tokens = (sum(ids, []) * 2)[:ROWS * LENGTH]
+    return [tokens[i:i + LENGTH] for i in range(0, ROWS * LENGTH, LENGTH)]
+
+
+class Hone:
     """Differences of two runs of the program, so that starting and loading do not count."""
-    few, many = (jsonl(work / f"rows{n}.jsonl", [{"token_ids": long_prompt(ids)}] * n) for n in (1, 5))
-    prefill = 4 * PREFILL / (timed(lambda: hone("logprobs", "--model", folder, "--data", many)) -
-                             timed(lambda: hone("logprobs", "--model", folder, "--data", few)))
-    row = jsonl(work / "row.jsonl", [{"prompt_ids": ids[0]}])
 
-    def generate(batch, tokens):
-        hone("generate", "--model", folder, "--data", row, "--n", batch, "--min-new-tokens", tokens,
+    def __init__(self, folder, work, ids, dtype):
+        self.folder, self.dtype = folder, dtype
+        self.rows = {n: jsonl(work / f"rows{n}.jsonl", [{"token_ids": long_prompt(ids)}] * n) for n in (1, 5)}
+        self.work, self.recipe = work, work / f"{dtype}.yaml"
+        texts = jsonl(work / "texts.jsonl", [{"prompt_ids": t[:1], "completion_ids": t[1:]} for t in training_rows(ids)])
+        self.recipe.write_text(TRAINING.format(model=folder, data=texts, dtype=dtype, rows=ROWS))
+        self.row = jsonl(work / "row.jsonl", [{"prompt_ids": ids[0]}])
+
+    def prefill(self, sequences):
+        hone("logprobs", "--model", self.folder, "--data", self.rows[sequences])
+
+    def train(self):
+        """Seconds of the fastest step but the first."""
+        with tempfile.TemporaryDirectory(dir=self.work) as run:
+            hone("train", self.recipe, "--run-dir", pathlib.Path(run) / "run")
+            with sqlite3.connect(pathlib.Path(run) / "run" / "run.db") as db:
+                return min(s for s, in db.execute("select value from steps where name = 'step_time' and step > 1"))
+
+    def generate(self, batch, tokens):
+        hone("generate", "--model", self.folder, "--data", self.row, "--n", batch, "--min-new-tokens", tokens, "--dtype", self.dtype,
              "--max-new-tokens", tokens, "--top-k", 0, "--top-p", 1, "--temperature", 1, "--repetition-penalty", 1, "--jsonl")
 
-    return prefill, {b: b * 64 / (timed(lambda: generate(b, 72)) - timed(lambda: generate(b, 8))) for b in BATCHES}
+    def seconds(self):
+        return {("prefill", n): seconds(lambda: self.prefill(n)) for n in self.rows if self.dtype == "float32"} | {
+            (b, t): seconds(lambda: self.generate(b, t)) for b in BATCHES for t in (FEW, MANY)} | {"training": self.train()}
+
+    @staticmethod
+    def speeds(least):
+        prefill = 4 * PREFILL / (least["prefill", 5] - least["prefill", 1]) if ("prefill", 5) in least else None
+        return {"prefill": prefill, "training": ROWS * LENGTH / least["training"]} | {
+            b: b * (MANY - FEW) / (least[b, MANY] - least[b, FEW]) for b in BATCHES}
 
 
-@torch.no_grad()
-def transformers_speeds(model, ids):
-    torch.set_num_threads(2)
-    prefill = PREFILL / timed(lambda: model(torch.tensor([long_prompt(ids)])))
+class Transformers:
+    def __init__(self, model, ids):
+        self.model, self.prompt, self.long, self.texts = model, ids[0], long_prompt(ids), torch.tensor(training_rows(ids))
 
-    def generate(batch, tokens):
-        start = torch.tensor([ids[0]] * batch)
-        model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, min_new_tokens=tokens, max_new_tokens=tokens,
-                       top_k=0, top_p=1.0, temperature=1.0, repetition_penalty=1.0)
+    def generate(self, batch, tokens):
+        start = torch.tensor([self.prompt] * batch)
+        self.model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, min_new_tokens=tokens,
+                            max_new_tokens=tokens, top_k=0, top_p=1.0, temperature=1.0, repetition_penalty=1.0)
 
-    return prefill, {b: b * 64 / (timed(lambda: generate(b, 72), 2) - timed(lambda: generate(b, 8), 2)) for b in BATCHES}
+    def train(self):
+        """Forward, backward and AdamW as hone's step; of a copy, whose weights change."""
+        model = copy.deepcopy(self.model).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+        def step():
+            model(self.texts, labels=self.texts).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return [seconds(step) for _ in range(4)][1:]
+
+    def seconds(self):
+        torch.set_num_threads(2)
+        with torch.no_grad():
+            found = {"prefill": seconds(lambda: self.model(torch.tensor([self.long])))} | {
+                (b, t): seconds(lambda: self.generate(b, t)) for b in BATCHES for t in (FEW, MANY)}
+        return found | {"training": min(self.train())}
+
+    @staticmethod
+    def speeds(least):
+        return {"prefill": PREFILL / least["prefill"], "training": ROWS * LENGTH / least["training"]} | {b: b * (MANY - FEW) / (least[b, MANY] - least[b, FEW]) for b in BATCHES}
 
 
-def llama_cpp_speeds(python, folder, work, kind):
-    path = work / f"{kind}.gguf"
-    if not path.exists():
-        hone("export", "--model", folder, "--format", "gguf", "--type", kind, "--out", path)
-    done = subprocess.run([python, ROOT / "bench" / "llama_cpp_worker.py", path, "2", *map(str, BATCHES)], capture_output=True,
-                          text=True, check=True)
-    speeds = json.loads(done.stdout)
-    return speeds["prefill"], {int(b): v for b, v in speeds["decode"].items()}
+class LlamaCpp:
+    def __init__(self, python, folder, work, kind):
+        self.python, self.path = python, work / f"{kind}.gguf"
+        hone("export", "--model", folder, "--format", "gguf", "--type", kind, "--out", self.path)
+
+    def seconds(self):
+        """Of a token: the worker's own figures."""
+        done = subprocess.run([self.python, ROOT / "bench" / "llama_cpp_worker.py", self.path, "2", *map(str, BATCHES)],
+                              capture_output=True, text=True, check=True)
+        speeds = json.loads(done.stdout)
+        return {"prefill": 1 / speeds["prefill"]} | {int(b): 1 / v for b, v in speeds["decode"].items()}
+
+    @staticmethod
+    def speeds(least):
+        return {what: 1 / s for what, s in least.items()}
 
 
 def speeds(args, model, folder, work, ids):
-    limits = grpo_vs_trl.measured_limits(2)
-    print(f"sgemm 2048^3 {limits.gflops:.0f} GFLOP/s, read {limits.gbytes:.1f} GB/s")
-    found = {"hone": hone_speeds(folder, work, ids), "transformers": transformers_speeds(model, ids)}
+    """The systems take turns, and of each its least seconds count: the machine's speed changes from minute to minute."""
+    systems = {"hone": Hone(folder, work, ids, "float32"), "hone bf16": Hone(folder, work, ids, "bfloat16"),
+               "transformers": Transformers(model, ids)}
     if args.llama_cpp:
-        found |= {f"llama.cpp {kind}": llama_cpp_speeds(args.llama_cpp, folder, work, kind) for kind in ("f32", "f16")}
+        systems |= {f"llama.cpp {kind}": LlamaCpp(args.llama_cpp, folder, work, kind) for kind in ("f32", "f16")}
+    least, limits = {name: {} for name in systems}, []
+    for _ in range(args.rounds):
+        limits.append(grpo_vs_trl.measured_limits(2))
+        for name, system in systems.items():
+            least[name] = {k: min(v, least[name].get(k, v)) for k, v in system.seconds().items()}
+    gflops, gbytes = max(x.gflops for x in limits), max(x.gbytes for x in limits)
+    print(f"{args.rounds} rounds; sgemm 2048^3 {gflops:.0f} GFLOP/s, read {gbytes:.1f} GB/s")
+    found = {name: systems[name].speeds(v) for name, v in least.items()}
     sizes = machine_limits.SMOLLM2
-    flop = sizes.sequence_flop(PREFILL) / PREFILL
-    share = {"prefill": found["hone"][0] * flop / limits.gflops / 1e9}
+    limit = {"prefill": gflops * 1e9 * PREFILL / sizes.sequence_flop(PREFILL),
+             "training": gflops * 1e9 * LENGTH / 3 / sizes.sequence_flop(LENGTH)}
     for b in BATCHES:
-        limit = b / max(b * sizes.token_flop(72) / limits.gflops / 1e9, 4 * sizes.matrix_weights() / limits.gbytes / 1e9)
-        share[b] = found["hone"][1][b] / limit
-    for what, pick in [("prefill", lambda f: f[0])] + [(f"decode {b}", lambda f, b=b: f[1][b]) for b in BATCHES]:
-        ours = pick(found["hone"])
-        print(f"{what:10} hone {ours:6.0f} tokens/s, {100 * share[what if what == 'prefill' else int(what[7:])]:.0f} % of the limit" +
-              "".join(f";   {name} {pick(f):.0f}: {ours / pick(f):.2f} x" for name, f in found.items() if name != "hone"), flush=True)
+        limit[b] = b / max(b * sizes.token_flop(MANY) / gflops / 1e9, 4 * sizes.matrix_weights() / gbytes / 1e9)
+    for what, most in limit.items():
+        ours = found["hone"][what]
+        print(f"{what if isinstance(what, str) else f'decode {what}':10} hone {ours:6.0f} tokens/s, {100 * ours / most:.0f} % of the limit" +
+              "".join(f";   {name} {f[what]:.0f}: {ours / f[what]:.2f} x" for name, f in found.items() if name != "hone" and f.get(what)),
+              flush=True)
+
+
 
 
 def main():
@@ -185,6 +257,7 @@ def main():
     parser.add_argument("gguf")
     parser.add_argument("--prompts", type=int, default=50)
     parser.add_argument("--llama-cpp", metavar="PYTHON")
+    parser.add_argument("--rounds", type=int, default=3, help="of the speeds; the best of each counts (default 3)")
     parser.add_argument("--no-checks", action="store_true")
     parser.add_argument("--no-speed", action="store_true")
     args = parser.parse_args()

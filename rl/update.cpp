@@ -205,6 +205,19 @@ bool must_recompute(const Policy& policy, const std::vector<Part>& parts, const 
   return resident + kept > options.max_memory_bytes;
 }
 
+// For as long as it lives the policy's backward passes add to .grad themselves (Arithmetic::adds_gradients).
+class AddingGradients {
+ public:
+  AddingGradients(const Policy& policy, bool on) : arithmetic_(*policy.parameters().arithmetic()) {
+    arithmetic_.adds_gradients = on;
+  }
+  ~AddingGradients() { arithmetic_.adds_gradients = false; }
+  AddingGradients(const AddingGradients&) = delete;
+
+ private:
+  Arithmetic& arithmetic_;
+};
+
 // What one part adds to the step.
 struct PartResult {
   std::vector<at::Tensor> gradients;  // empty: added already
@@ -225,6 +238,8 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const bool one_by_one = num_lanes(policy, options) == 1;
   const std::vector<Part> parts = make_parts(policy, batch, options);
   const bool recompute = must_recompute(policy, parts, options);
+  // not of a small policy, whose sums would then depend on the number of lanes
+  const AddingGradients adding(policy, !policy.fits_a_core());
   const auto compute = [&](const Part& part) {
     PartResult r;
     const bool balance = options.router_aux_loss_alpha > 0;

@@ -225,11 +225,11 @@ class Generation {
     hidden_ = policy_.forward(id_tensor(ids), {.rows = rows, .cache = &cache_.layers()});
     const at::Tensor logits = policy_.logits(hidden_);
     std::vector<char> ended(active_.size());
-    constexpr int64_t kRows = 16;
     const auto n = static_cast<int64_t>(active_.size());
-    kernel_pool().run((n + kRows - 1) / kRows, [&](int64_t piece) {
+    const int64_t step = std::clamp<int64_t>((1 << 15) / logits.size(1), 1, 16);  // a piece takes tens of microseconds
+    kernel_pool().run((n + step - 1) / step, [&](int64_t piece) {
       std::vector<float> scratch;
-      for (int64_t i = piece * kRows; i < std::min(n, (piece + 1) * kRows); ++i) {
+      for (int64_t i = piece * step; i < std::min(n, (piece + 1) * step); ++i) {
         Active& a = active_[static_cast<size_t>(i)];
         ended[static_cast<size_t>(i)] =
             take_all(a, logits.const_data_ptr<float>() + a.row * logits.size(1), logits.size(1), scratch);

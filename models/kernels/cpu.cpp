@@ -48,7 +48,7 @@ void split(int64_t n, int64_t grain, const Body& body) {
   kernel_pool().run(pieces, [&](int64_t i) { body(i * grain, std::min(n, (i + 1) * grain)); });
 }
 
-constexpr int64_t kElements = 1 << 14;  // elementwise work of one task
+constexpr int64_t kElements = 1 << 12;  // elementwise work of one task: some microseconds
 
 }  // namespace
 
@@ -262,7 +262,7 @@ float* place_of(const RowSpan& span, int64_t position, int64_t width, float* blo
 void write_blocks(const float* x, int64_t x_row, int64_t kv_heads, int64_t dim, std::span<const RowSpan> spans,
                   float* blocks) {
   const int64_t width = kv_heads * dim;
-  split(static_cast<int64_t>(spans.size()), 16, [&](int64_t begin, int64_t end) {
+  split(static_cast<int64_t>(spans.size()), 4, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       const RowSpan& span = spans[static_cast<size_t>(s)];
       if (s + 1 < end && spans[static_cast<size_t>(s + 1)].count == 1) {  // decoding: each float is a line of its own

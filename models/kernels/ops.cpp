@@ -65,7 +65,7 @@ struct Backward {
             .k = out,
             .bfloat16 = bfloat16};
   }
-  // dw = dy^T x
+  // dw += dy^T x
   cpu::Gemm weight(const float* dy, int64_t rows, const float* x, float* dw) const {
     return {.a = dy,
             .a_row = 1,
@@ -77,13 +77,26 @@ struct Backward {
             .m = out,
             .n = in,
             .k = rows,
+            .accumulate = true,
             .bfloat16 = bfloat16};
   }
 };
 
-}  // namespace
+// What a backward pass adds the gradient of w to: w.grad() (Arithmetic::adds_gradients) or zeros of its own to hand on.
+class WeightGradient {
+ public:
+  WeightGradient(const at::Tensor& w, bool in_place) : in_place_(in_place) {
+    at::Tensor& sum = in_place ? w.mutable_grad() : sum_;
+    if (!sum.defined()) sum = at::zeros(w.sizes(), at::kFloat);
+    sum_ = sum;
+  }
+  float* data() const { return sum_.mutable_data_ptr<float>(); }
+  at::Tensor handed_on() const { return in_place_ ? at::Tensor() : sum_; }
 
-namespace {
+ private:
+  bool in_place_;
+  at::Tensor sum_;
+};
 
 // The slices of a weight of w's shape, one after the other, each by `pack(floats (out, in), out, in, place)`.
 template <class T, class Pack>
@@ -201,24 +214,25 @@ at::Tensor embedding_forward(const Weight& table, const at::Tensor& ids) {
 struct EmbeddingFn : Function<EmbeddingFn> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& table, const at::Tensor& ids,
                             const Weight* weight) {
-    ctx->save_for_backward({ids});
-    hold(ctx, table.sizes().vec());
+    ctx->save_for_backward({table, ids});
+    ctx->saved_data["adds_gradients"] = weight->adds_gradients();
     return embedding_forward(*weight, ids);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const at::Tensor ids = ctx->get_saved_variables()[0];
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &table = saved[0], &ids = saved[1];
     const at::Tensor dy = grads[0].contiguous();
-    at::Tensor dw = at::zeros(held<std::vector<int64_t>>(ctx), dy.options());
+    const WeightGradient dw(table, ctx->saved_data["adds_gradients"].toBool());
     const int64_t c = dy.size(1), n = ids.numel();
     const int64_t* id = ids.const_data_ptr<int64_t>();
-    float* to = data(dw);
+    float* to = dw.data();
     const float* from = data(dy);
     for (int64_t i = 0; i < n; ++i) {
       float* row = to + id[i] * c;
       const float* d = from + i * c;
       for (int64_t j = 0; j < c; ++j) row[j] += d[j];
     }
-    return {dw, {}, {}};
+    return {dw.handed_on(), {}, {}};
   }
 };
 
@@ -251,6 +265,7 @@ struct LinearFn : Function<LinearFn> {
     ctx->save_for_backward({x, w});
     ctx->saved_data["bias"] = bias.has_value();
     ctx->saved_data["bfloat16"] = weight->bfloat16_products();
+    ctx->saved_data["adds_gradients"] = weight->adds_gradients();
     return linear_forward(x, *weight, bias.value_or(at::Tensor()));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -259,19 +274,20 @@ struct LinearFn : Function<LinearFn> {
     const at::Tensor dy = grads[0].contiguous();
     const Backward back{w.size(0), w.size(1), ctx->saved_data["bfloat16"].toBool()};
     const int64_t rows = dy.size(0);
-    at::Tensor dx, dw, db;
+    at::Tensor dx, db;
+    std::optional<WeightGradient> dw;
     std::vector<cpu::Gemm> products;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty_like(x);
       products.push_back(back.input(data(dy), rows, data(w), data(dx)));
     }
     if (ctx->needs_input_grad(1)) {
-      dw = at::empty_like(w);
-      products.push_back(back.weight(data(dy), rows, data(x), data(dw)));
+      dw.emplace(w, ctx->saved_data["adds_gradients"].toBool());
+      products.push_back(back.weight(data(dy), rows, data(x), dw->data()));
     }
     cpu::gemm(products);
     if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) db = dy.sum(0);
-    return {dx, dw, db, {}};
+    return {dx, dw ? dw->handed_on() : at::Tensor(), db, {}};
   }
 };
 
@@ -959,6 +975,7 @@ struct ExpertsFn : Function<ExpertsFn> {
     ctx->save_for_backward({gate_w, up_w, down_w, weights, a.x, a.gate, a.up, a.act, a.y});
     hold(ctx, std::move(d));
     ctx->saved_data["bfloat16"] = gate->bfloat16_products();
+    ctx->saved_data["adds_gradients"] = gate->adds_gradients();
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -981,7 +998,8 @@ struct ExpertsFn : Function<ExpertsFn> {
       }
       all_dw[pair] = dot;
     });
-    at::Tensor dgate_w = at::zeros_like(gate_w), dup_w = at::zeros_like(up_w), ddown_w = at::zeros_like(down_w);
+    const bool in_place = ctx->saved_data["adds_gradients"].toBool();
+    const WeightGradient dgate_w(gate_w, in_place), dup_w(up_w, in_place), ddown_w(down_w, in_place);
     at::Tensor dgate = at::empty_like(a.gate), dup = at::empty_like(a.up);
     at::Tensor dx1 = at::empty_like(a.x), dx2 = at::empty_like(a.x);
     auto each = [&](auto&& body) {
@@ -994,17 +1012,25 @@ struct ExpertsFn : Function<ExpertsFn> {
     };
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
       p.push_back(outwards.input(data(dy) + at * c, rows, data(down_w) + e * c * f, data(dact) + at * f));
-      p.push_back(outwards.weight(data(dy) + at * c, rows, data(a.act) + at * f, data(ddown_w) + e * c * f));
+      p.push_back(outwards.weight(data(dy) + at * c, rows, data(a.act) + at * f, ddown_w.data() + e * c * f));
     });
     cpu::swiglu_backward(data(a.gate), data(a.up), data(dact), data(dgate), data(dup), dact.numel());
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
       p.push_back(inwards.input(data(dgate) + at * f, rows, data(gate_w) + e * c * f, data(dx1) + at * c));
       p.push_back(inwards.input(data(dup) + at * f, rows, data(up_w) + e * c * f, data(dx2) + at * c));
-      p.push_back(inwards.weight(data(dgate) + at * f, rows, data(a.x) + at * c, data(dgate_w) + e * c * f));
-      p.push_back(inwards.weight(data(dup) + at * f, rows, data(a.x) + at * c, data(dup_w) + e * c * f));
+      p.push_back(inwards.weight(data(dgate) + at * f, rows, data(a.x) + at * c, dgate_w.data() + e * c * f));
+      p.push_back(inwards.weight(data(dup) + at * f, rows, data(a.x) + at * c, dup_w.data() + e * c * f));
     });
     cpu::add(data(dx1), data(dx2), data(dx1), dx1.numel());
-    return {combine(d, dx1, nullptr, dout.size(0)), dgate_w, dup_w, ddown_w, dweights, {}, {}, {}, {}};
+    return {combine(d, dx1, nullptr, dout.size(0)),
+            dgate_w.handed_on(),
+            dup_w.handed_on(),
+            ddown_w.handed_on(),
+            dweights,
+            {},
+            {},
+            {},
+            {}};
   }
 };
 
@@ -1094,7 +1120,8 @@ struct GradientRows {
   int64_t v;
   const LogprobPlan& plan;
   const float* dy;
-  const at::Tensor &hidden, &head, &dhidden, &dhead;
+  const at::Tensor &hidden, &head, &dhidden;
+  float* dhead;
   bool bfloat16;
   void operator()(int64_t row, float* z) const {
     cpu::logprob_backward_row(z, v, plan.stats[static_cast<size_t>(row)], plan.inv_temperature,
@@ -1103,8 +1130,7 @@ struct GradientRows {
   void finish(int64_t begin, int64_t end, const at::Tensor& dlogits) const {
     const Backward back{v, hidden.size(1), bfloat16};
     cpu::Gemm products[] = {back.input(data(dlogits), end - begin, data(head), data(dhidden) + begin * back.in),
-                            back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, data(dhead))};
-    products[1].accumulate = true;
+                            back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, dhead)};
     cpu::gemm(products);
   }
 };
@@ -1139,11 +1165,12 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
     const at::Tensor &hidden = saved[0], &head_w = saved[1], &targets = saved[2], &forbidden = saved[3];
     const auto& [plan, head] = held<std::pair<LogprobPlan, Weight>>(ctx);
     const at::Tensor dy = grads[0].contiguous();
-    at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head_w);
+    at::Tensor dhidden = at::empty_like(hidden);
+    const WeightGradient dhead(head_w, head.adds_gradients());
     for_logits(hidden, head,
                GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy), hidden,
-                            head_w, dhidden, dhead, head.bfloat16_products()});
-    return {dhidden, dhead, {}, {}, {}, {}};
+                            head_w, dhidden, dhead.data(), head.bfloat16_products()});
+    return {dhidden, dhead.handed_on(), {}, {}, {}, {}};
   }
 };
 

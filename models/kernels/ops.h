@@ -23,6 +23,9 @@ namespace hone {
 /// kept in float32 (cpu::Gemm::bfloat16).
 struct Arithmetic {
   bool bfloat16 = false;
+  /// Backward passes add the gradients of large weights to .grad themselves and hand none on, which spares memory of
+  /// their size and two passes over it. For torch::autograd::backward in one thread; torch::autograd::grad finds none.
+  bool adds_gradients = false;
 };
 
 /// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor or the arithmetic
@@ -38,6 +41,7 @@ class Weight {
   const at::Tensor& tensor() const { return tensor_; }
   bool defined() const { return tensor_.defined(); }
   bool bfloat16_products() const { return arithmetic_ && arithmetic_->bfloat16; }
+  bool adds_gradients() const { return arithmetic_ && arithmetic_->adds_gradients; }
   bool is_packed_only() const { return tensor_.is_meta(); }
   /// Panels of slice `e` (see cpu::pack_weight).
   cpu::Panels packed(int64_t e = 0) const;

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <unistd.h>
 
 #include "models/multi_token_prediction.h"
@@ -98,17 +99,21 @@ TEST_F(KeepTest, ShapesAreCheckedAgainstTheFile) {
   EXPECT_THROW(Policy::load(folder_, {.keep = Keep::kShapes}), std::runtime_error) << "lm_head.weight is missing";
 }
 
-// Gradients of every weight of a loss that reads all hidden states and the routers' balance losses.
-std::vector<at::Tensor> gradients_of(const Policy& policy, bool recompute) {
+// Gradients of every weight of a loss that reads all hidden states and the routers' balance losses, `passes` times
+// over.
+std::vector<at::Tensor> gradients_of(const Policy& policy, bool recompute, int passes = 1) {
   const at::Tensor ids = at::arange(20, at::kLong) * 7 % policy.config().vocab_size;
   const int64_t lengths[]{12, 8};
   const Rows rows = pack_rows(lengths);
-  RouterLoad router;
-  const at::Tensor hidden =
-      policy.forward(ids, {.rows = rows, .router = &router, .balance_loss = true, .recompute = recompute});
-  at::Tensor loss = (policy.logits(hidden).log_softmax(-1) * at::arange(75).remainder(5)).sum();
-  for (const at::Tensor& balance : router.balance_losses) loss = loss + balance;
-  loss.backward();
+  for (int pass = 0; pass < passes; ++pass) {
+    RouterLoad router;
+    const at::Tensor hidden =
+        policy.forward(ids, {.rows = rows, .router = &router, .balance_loss = true, .recompute = recompute});
+    at::Tensor loss = (policy.logits(hidden).log_softmax(-1) * at::arange(75).remainder(5)).sum() -
+                      ops::token_logprobs(hidden, policy.head(), ids, {}, 1).logprobs.sum();
+    for (const at::Tensor& balance : router.balance_losses) loss = loss + balance;
+    loss.backward();
+  }
   std::vector<at::Tensor> gradients;
   for (const Parameter& p : policy.parameters().all()) {
     gradients.push_back(p.tensor.grad().defined() ? p.tensor.grad().clone() : at::Tensor());
@@ -131,6 +136,28 @@ TEST(Recompute, GivesTheSameBits) {
       compared += kept[i].abs().max().item<double>() > 0;
     }
     EXPECT_GE(compared, architecture == Architecture::kLlama ? 20 : 25);
+  }
+}
+
+TEST(Arithmetic, GradientsAddedInPlaceAreThoseThatWouldBeHandedOn) {
+  for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
+    const auto policy = Policy::random(small(architecture, /*tied=*/true), 0.2, 3);
+    policy->set_requires_grad(true);
+    const std::vector<at::Tensor> handed_on = gradients_of(*policy, false, 2);
+    policy->parameters().arithmetic()->adds_gradients = true;
+    for (const bool recompute : {false, true}) {
+      const std::vector<at::Tensor> added = gradients_of(*policy, recompute, 2);
+      for (size_t i = 0; i < added.size(); ++i) {
+        const std::string& name = policy->parameters().all()[i].names[0];
+        ASSERT_EQ(handed_on[i].defined(), added[i].defined()) << name;
+        if (!added[i].defined()) continue;
+        EXPECT_LE((added[i] - handed_on[i]).abs().max().item<double>(), 1e-5 * handed_on[i].abs().max().item<double>())
+            << name;
+      }
+    }
+    const auto found = torch::autograd::grad({policy->logits(at::ones({1, policy->config().hidden_size})).sum()},
+                                             {policy->head().tensor()}, {}, std::nullopt, false, /*allow_unused=*/true);
+    EXPECT_FALSE(found[0].defined()) << "torch::autograd::grad finds none";
   }
 }
 
