@@ -21,6 +21,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "models/kernels/thread_pool.h"
+#include "rl/shared_prefix.h"
 
 namespace hone {
 namespace {
@@ -36,10 +37,17 @@ at::Tensor tensor_of(const std::vector<float>& values, at::ScalarType type) {
   return t.to(type);
 }
 
-at::Tensor forward(const Policy& policy, const Batch& batch, RouterLoad* router, bool balance, bool recompute = false) {
-  const Rows rows = pack_rows(batch.lengths);
-  return policy.forward(tensor_of(batch.inputs),
-                        {.rows = rows, .router = router, .balance_loss = balance, .recompute = recompute});
+// A stretch of a batch that passes through the policy by itself.
+struct Part {
+  Batch batch;  // where its prefixes are shared: inputs and rows of what passes
+  Rows rows;
+  int64_t first_loss_token;
+  double share;  // of the step's sequences
+};
+
+at::Tensor forward(const Policy& policy, const Part& part, RouterLoad* router, bool balance, bool recompute = false) {
+  return policy.forward(tensor_of(part.batch.inputs),
+                        {.rows = part.rows, .router = router, .balance_loss = balance, .recompute = recompute});
 }
 
 // The trainer's log-probs of a batch's loss tokens.
@@ -102,12 +110,13 @@ at::Tensor with_balance_loss(at::Tensor loss, const RouterLoad& router, double a
   return loss;
 }
 
-// A stretch of a batch that passes through the policy by itself.
-struct Part {
-  Batch batch;
-  int64_t first_loss_token;
-  double share;  // of the step's sequences
-};
+// Whether sequences that begin alike pass with that beginning once. Not where the statistics of routers count every
+// token, and not where the predictor reads whole sequences.
+bool shares_prefixes(const Policy& policy, const UpdateOptions& options) {
+  const at::Tensor& head = policy.head().tensor();
+  return head.device().is_cpu() && head.scalar_type() == at::kFloat && policy.config().n_routed_experts == 0 &&
+         !(options.mtp_loss_weight > 0 && policy.predictor());
+}
 
 // Tokens of a part. What a large policy keeps of one for its backward weighs more than reading its weights for more.
 int64_t part_tokens(const UpdateOptions& options) { return options.part_tokens > 0 ? options.part_tokens : 512; }
@@ -119,7 +128,9 @@ int64_t num_lanes(const Policy& policy, const UpdateOptions& options) {
 
 // Where threads pass parts of their own there is an even number of them, so that two threads end together.
 int64_t num_parts(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
-  const auto total = static_cast<double>(batch.inputs.size());
+  const auto total =
+      static_cast<double>(shares_prefixes(policy, options) ? share_prefixes(batch.lengths, batch.inputs).inputs.size()
+                                                           : batch.inputs.size());
   const int64_t together = policy.fits_a_core() && options.part_tokens == 0 ? 2 : 1;
   return together * std::max<int64_t>(1, std::llround(total / static_cast<double>(together * part_tokens(options))));
 }
@@ -128,9 +139,19 @@ std::vector<Part> make_parts(const Policy& policy, const Batch& batch, const Upd
   std::vector<Part> parts;
   int64_t tokens = 0;
   for (const auto& [begin, end] : split_evenly(batch, num_parts(policy, batch, options))) {
-    Part part{slice(batch, begin, end), tokens,
+    Part part{slice(batch, begin, end),
+              {},
+              tokens,
               static_cast<double>(end - begin) / static_cast<double>(batch.num_sequences())};
     tokens += part.batch.num_loss_tokens();
+    if (shares_prefixes(policy, options)) {
+      SharedPrefixes shared = share_prefixes(part.batch.lengths, part.batch.inputs);
+      part.rows = std::move(shared.rows);
+      part.batch.inputs = std::move(shared.inputs);
+      for (int64_t& row : part.batch.rows) row = shared.row_of[static_cast<size_t>(row)];
+    } else {
+      part.rows = pack_rows(part.batch.lengths);
+    }
     if (part.batch.num_loss_tokens() > 0) parts.push_back(std::move(part));
   }
   return parts;
@@ -243,7 +264,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const auto compute = [&](const Part& part) {
     PartResult r;
     const bool balance = options.router_aux_loss_alpha > 0;
-    const at::Tensor hidden = forward(policy, part.batch, &r.router, balance, recompute);
+    const at::Tensor hidden = forward(policy, part, &r.router, balance, recompute);
     const TokenLogprobs out = evaluate(policy, part.batch, hidden, options.inv_temperature);
     r.logprobs = out.logprobs.detach();
     r.entropy = out.entropy.sum().item<double>();
@@ -287,7 +308,7 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
   std::vector<float> all;
   const auto compute = [&](const Part& part) {
     at::NoGradGuard no_grad;
-    const at::Tensor hidden = forward(policy, part.batch, nullptr, false);
+    const at::Tensor hidden = forward(policy, part, nullptr, false);
     return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
   };
   for_parts(policy, make_parts(policy, batch, options), options, compute, [&](const Part&, const at::Tensor& part) {
@@ -327,16 +348,16 @@ UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch&
 UpdateStats accumulate_distillation_gradient(const Policy& policy, const Policy& teacher, const Batch& batch,
                                              const DistillationSpec& spec, const UpdateOptions& options) {
   teacher.prepare(*std::ranges::max_element(batch.lengths));
-  const auto logits = [](const Policy& p, const Batch& part, const at::Tensor& hidden) {
-    return p.logits(hidden.index_select(0, tensor_of(part.rows)));
+  const auto logits = [](const Policy& p, const Part& part, const at::Tensor& hidden) {
+    return p.logits(hidden.index_select(0, tensor_of(part.batch.rows)));
   };
-  const auto teacher_logits = [&](const Batch& part) {
+  const auto teacher_logits = [&](const Part& part) {
     at::NoGradGuard no_grad;
     return logits(teacher, part, forward(teacher, part, nullptr, false));
   };
   const auto loss_of = [&](const Part& part, const at::Tensor& hidden, const at::Tensor& logprobs) {
     const at::Tensor each =
-        divergence(spec, logits(policy, part.batch, hidden), teacher_logits(part.batch).to(logprobs.scalar_type()));
+        divergence(spec, logits(policy, part, hidden), teacher_logits(part).to(logprobs.scalar_type()));
     return LossOutput{.loss = (each * tensor_of(part.batch.weights, logprobs.scalar_type())).sum()};
   };
   return accumulate(policy, batch, options, loss_of, {});

@@ -318,6 +318,20 @@ void attention(const AttentionShape& s, const float* q, const float* key_blocks,
   });
 }
 
+namespace {
+
+// Each span at position 0 with those behind it that share its blocks.
+std::vector<std::span<const RowSpan>> families_of(std::span<const RowSpan> spans) {
+  std::vector<std::span<const RowSpan>> families;
+  for (size_t begin = 0, end = 0; begin < spans.size(); begin = end) {
+    for (end = begin + 1; end < spans.size() && spans[end].position > 0;) ++end;
+    families.push_back(spans.subspan(begin, end - begin));
+  }
+  return families;
+}
+
+}  // namespace
+
 int64_t attention_backward_scratch(const AttentionShape& s, int64_t length) {
   const int64_t padded = (length + kBlock - 1) / kBlock * kBlock;
   return padded * (s.key_dim + s.value_dim + 2 * kQueryChunk);
@@ -325,11 +339,13 @@ int64_t attention_backward_scratch(const AttentionShape& s, int64_t length) {
 
 void attention_backward(const AttentionShape& s, const float* q, const float* key_blocks, const float* value_blocks,
                         std::span<const RowSpan> spans, const float* d_out, float* dq, float* dk, float* dv) {
-  const int64_t tasks = static_cast<int64_t>(spans.size()) * s.kv_heads;
-  kernel_pool().run(tasks, [&](int64_t i) {
-    const RowSpan& span = spans[static_cast<size_t>(i / s.kv_heads)];
-    isa().attend_backward(s, q, key_blocks, value_blocks, span, i % s.kv_heads, d_out, dq, dk, dv,
-                          scratch(attention_backward_scratch(s, span.count)));
+  const auto families = families_of(spans);
+  kernel_pool().run(static_cast<int64_t>(families.size()) * s.kv_heads, [&](int64_t i) {
+    const std::span<const RowSpan> family = families[static_cast<size_t>(i / s.kv_heads)];
+    int64_t longest = 0;
+    for (const RowSpan& span : family) longest = std::max(longest, span.position + span.count);
+    isa().attend_backward(s, q, key_blocks, value_blocks, family, i % s.kv_heads, d_out, dq, dk, dv,
+                          scratch(attention_backward_scratch(s, longest)));
   });
 }
 

@@ -32,10 +32,11 @@ struct Isa {
   /// Queries [first, first + count) of a span under one kv head; scratch: 4 * padded length floats.
   void (*attend)(const AttentionShape& s, const float* q, const float* keys, const float* values, const RowSpan& span,
                  int64_t kv_head, int64_t first, int64_t count, float* out, float* scratch);
-  /// One sequence under one kv head; scratch: see attention_backward_scratch.
+  /// One sequence, or a beginning and the sequences that share it, under one kv head; scratch: see
+  /// attention_backward_scratch, with the longest.
   void (*attend_backward)(const AttentionShape& s, const float* q, const float* keys, const float* values,
-                          const RowSpan& span, int64_t kv_head, const float* d_out, float* dq, float* dk, float* dv,
-                          float* scratch);
+                          std::span<const RowSpan> spans, int64_t kv_head, const float* d_out, float* dq, float* dk,
+                          float* dv, float* scratch);
   void (*adamw)(const AdamW& o, float* w, const float* g, float* m, float* v, int64_t n);
 };
 
