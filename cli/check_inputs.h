@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rl/config.h"
+#include "rl/host.h"
 
 namespace hone {
 
@@ -14,6 +15,6 @@ namespace hone {
 /// std::invalid_argument with the stage's name in front. With `missing`, a model or file that is not there is added to
 /// it, a sentence each, and no reason to throw; one that is there and bad still is.
 void check_inputs(const Recipe& recipe, const std::filesystem::path& recipe_dir, const std::filesystem::path& run_dir,
-                  bool repeat, std::vector<std::string>* missing = nullptr);
+                  bool repeat, const Host& host, std::vector<std::string>* missing = nullptr);
 
 }  // namespace hone

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "rl/host.h"
+
 namespace hone {
 
 /// Where the arithmetic runs; neither changes a result.
@@ -26,7 +28,8 @@ struct TrainArgs {
   bool allow_missing = false;  ///< with dry_run: models and files that are not there are listed, not refused
   ComputeArgs compute;
 };
-int train(const TrainArgs& args);
+/// `host`: what Python puts into the run.
+int train(const TrainArgs& args, const Host& host);
 
 /// How completions are drawn. What is absent comes from generation_config.json, else: temperature 1, no filters, and as
 /// many new tokens as the model has positions for, 256 at most.
