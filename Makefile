@@ -73,7 +73,7 @@ check: build  ## format, layering and the fast tests (without the label "slow")
 	@$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
 	@ctest --test-dir build/release --output-on-failure -LE slow
 
-bench: build  ## side by side with TRL's GRPOTrainer (BENCH_ARGS=--help lists what can be set)
+bench: python  ## side by side with TRL's GRPOTrainer (BENCH_ARGS=--help lists what can be set)
 	@$(SETUP) venv .venv-peers cmake/requirements-bench.txt
 	@.venv-peers/bin/python bench/grpo_vs_trl.py $(BENCH_ARGS)
 

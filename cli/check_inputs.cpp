@@ -10,6 +10,7 @@
 #include "cli/input.h"
 #include "models/model_config.h"
 #include "rewards/rewards.h"
+#include "rl/host.h"
 #include "rl/recipe.h"
 #include "rl/sft.h"
 #include "rollout/dataset.h"

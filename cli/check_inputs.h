@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "rl/config.h"
-#include "rl/host.h"
 
 namespace hone {
+
+struct Host;  // rl/host.h
 
 /// Reads the models and data files that the recipe takes from outside of the run (not `${stage}`), and looks its tasks
 /// and rewards up. Stages that are done in run_dir need their files no more, unless `repeat`. Throws

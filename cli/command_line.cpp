@@ -157,7 +157,7 @@ class CommandLine {
 
   void add_train() {
     const auto verb = add<TrainArgs>("train", "run the stages of a recipe",
-                                    [this](const TrainArgs& args) { return train(args, host_); });
+                                     [this](const TrainArgs& args) { return train(args, host_); });
     auto& a = *verb.args;
     verb.app->add_option("recipe", a.recipe, "recipe file (YAML)")->required();
     verb.app->add_option("--set", a.set, "override an option: stage.key=value")->allow_extra_args(false);

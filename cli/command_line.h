@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cli/verbs.h"
+#include "rl/host.h"
 
 namespace hone {
 

@@ -1,5 +1,5 @@
-// The verbs of the command line: what each is given, and the function that does it. Flags are bound in main.cpp.
-// Every function returns the exit status; exceptions are turned into one in main.cpp: std::invalid_argument (see
+// The verbs of the command line: what each is given, and the function that does it. Flags are bound in command_line.cpp.
+// Every function returns the exit status; exceptions are turned into one there: std::invalid_argument (see
 // cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
 #pragma once
 
@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "rl/host.h"
-
 namespace hone {
+
+struct Host;  // rl/host.h
 
 /// Where the arithmetic runs; neither changes a result.
 struct ComputeArgs {

@@ -1,5 +1,5 @@
-// The Python module hone._C: one *_bindings.cpp a C++ header, each with its bind function. Structs are bound as structs;
-// defaults and ranges of options come from their `visit`. The GIL is released in every call that computes.
+// The Python module hone._C: one *_bindings.cpp a C++ header, each with its bind function. Structs are bound as
+// structs; defaults and ranges of options come from their `visit`. The GIL is released in every call that computes.
 #pragma once
 
 #include <torch/csrc/utils/pybind.h>  // at::Tensor <-> torch.Tensor, with autograd and without copies

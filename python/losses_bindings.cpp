@@ -25,8 +25,10 @@ void check_packed(const char* name, const at::Tensor& t, int64_t tokens) {
   if (t.dim() != 1 || t.size(0) != tokens)
     refuse(fmt::format("{} has shape {}, but lengths add up to {} tokens; give shape ({},)", name,
                        fmt::format("({})", fmt::join(t.sizes(), ", ")), tokens, tokens));
-  if (!t.is_floating_point()) refuse(fmt::format("{} has dtype {}; give a floating dtype, e.g. float32", name, c10::toString(t.scalar_type())));
-  if (!t.is_cpu()) refuse(fmt::format("{} is on {}; hone computes on the CPU: move it with .cpu()", name, t.device().str()));
+  if (!t.is_floating_point())
+    refuse(fmt::format("{} has dtype {}; give a floating dtype, e.g. float32", name, c10::toString(t.scalar_type())));
+  if (!t.is_cpu())
+    refuse(fmt::format("{} is on {}; hone computes on the CPU: move it with .cpu()", name, t.device().str()));
 }
 
 at::Tensor token_weights(const LossSpec& spec, const RlConfig& config, const std::vector<int64_t>& lengths,
@@ -51,7 +53,8 @@ at::Tensor policy_loss_of(const at::Tensor& policy_logprobs, const at::Tensor& s
   }
   check_packed("policy_logprobs", policy_logprobs, tokens);
   check_packed("sampler_logprobs", sampler_logprobs, tokens);
-  if (config.beta > 0 && !ref_logprobs) refuse(fmt::format("ref_logprobs is None, but beta is {}; give the reference's log-probs or beta=0", config.beta));
+  if (config.beta > 0 && !ref_logprobs)
+    refuse(fmt::format("ref_logprobs is None, but beta is {}; give the reference's log-probs or beta=0", config.beta));
   if (ref_logprobs) check_packed("ref_logprobs", *ref_logprobs, tokens);
   const auto count = static_cast<int64_t>(lengths.size());
   if (!advantages.defined() || advantages.dim() != 1 || (advantages.size(0) != count && advantages.size(0) != tokens))
@@ -77,10 +80,10 @@ at::Tensor advantages_of(const std::vector<std::vector<std::optional<double>>>& 
   for (const auto& row : rewards) {
     Group& group = groups.emplace_back();
     if (row.size() != rewards[0].size())
-      refuse(fmt::format("rewards has rows of {} and {} numbers; give every prompt as many completions", rewards[0].size(), row.size()));
+      refuse(fmt::format("rewards has rows of {} and {} numbers; give every prompt as many completions",
+                         rewards[0].size(), row.size()));
     group.rollouts.resize(row.size());
-    for (const auto& value : row)
-      group.rewards.push_back({value && !std::isnan(*value) ? value : std::nullopt, {}});
+    for (const auto& value : row) group.rewards.push_back({value && !std::isnan(*value) ? value : std::nullopt, {}});
   }
   if (groups.empty()) refuse("rewards is empty; give (prompts, completions) numbers");
   const auto all = group_advantages(groups, advantage_options(config));
@@ -98,13 +101,15 @@ void bind_losses(py::module_& m) {
         "The policy loss of an optimizer step's completions, a scalar that backward() can start from. Formulas and\n"
         "papers: rl/loss.h.\n\n"
         "policy_logprobs: (M) floating, with gradient; sampler_logprobs: (M); lengths: tokens of each of the B\n"
-        "completions, which follow one another in the M tokens; advantages: (B) or (M); ref_logprobs: (M), for beta > 0.\n"
+        "completions, which follow one another in the M tokens; advantages: (B) or (M); ref_logprobs: (M), for beta > "
+        "0.\n"
         "Keywords are the options of GRPOConfig that a loss has: loss_type, epsilon, epsilon_high, delta, beta, ..\n"
         "Raises ValueError for shapes, dtypes, devices and options that do not fit. Thread-safe.");
-  m.def("group_advantages", advantages_of, py::arg("rewards"),
-        "Group-relative advantages, (P, G) float64, of rewards (P, G); None or NaN: not scored. Formula and sources:\n"
-        "rl/advantage.h. Keywords: scale_rewards, sample_std, advantage_epsilon. Raises RuntimeError when nothing could\n"
-        "be scored.");
+  m.def(
+      "group_advantages", advantages_of, py::arg("rewards"),
+      "Group-relative advantages, (P, G) float64, of rewards (P, G); None or NaN: not scored. Formula and sources:\n"
+      "rl/advantage.h. Keywords: scale_rewards, sample_std, advantage_epsilon. Raises RuntimeError when nothing could\n"
+      "be scored.");
 }
 
 }  // namespace hone::python

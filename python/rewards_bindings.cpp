@@ -23,8 +23,8 @@ RewardFn python_reward(const std::string& name, py::object fn) {
       const auto values = (*fn)(prompt, std::vector<Rollout>(rollouts.begin(), rollouts.end()))
                               .cast<std::vector<std::optional<double>>>();
       if (values.size() != rollouts.size())
-        throw std::invalid_argument(fmt::format("reward '{}' returned {} values for {} completions; return one each", name,
-                                                values.size(), rollouts.size()));
+        throw std::invalid_argument(fmt::format("reward '{}' returned {} values for {} completions; return one each",
+                                                name, values.size(), rollouts.size()));
       std::vector<Score> scores;
       for (const auto& value : values) scores.push_back(score_of(value));
       return scores;
@@ -73,7 +73,8 @@ void bind_rewards(py::module_& m) {
   py::class_<Reward>(m, "Reward", "What a rollout earned: the weighted sum of its applicable parts.")
       .def_readonly("total", &Reward::total, "None when no part was applicable")
       .def_readonly("parts", &Reward::parts, "one per reward function, in order")
-      .def("__repr__", [](const Reward& r) { return py::str("Reward(total={}, {} parts)").format(r.total, r.parts.size()); });
+      .def("__repr__",
+           [](const Reward& r) { return py::str("Reward(total={}, {} parts)").format(r.total, r.parts.size()); });
 
   py::class_<Group>(m, "Group", "One prompt, its G rollouts and their G rewards.")
       .def_readonly("prompt", &Group::prompt)
@@ -95,8 +96,10 @@ void bind_rewards(py::module_& m) {
   m.def("reward_names", reward_names, "Every reward of hone by name.");
   m.def("score_groups", score_groups, py::arg("prompts"), py::arg("rollouts"), py::arg("rewards"),
         py::arg("threads") = 1,
-        "Scores rollouts[p * G + g] for prompts[p] with every reward, in order, on up to `threads` threads over prompts.\n"
-        "Raises ValueError when the numbers do not fit, RuntimeError for a row whose columns have the wrong type; what a\n"
+        "Scores rollouts[p * G + g] for prompts[p] with every reward, in order, on up to `threads` threads over "
+        "prompts.\n"
+        "Raises ValueError when the numbers do not fit, RuntimeError for a row whose columns have the wrong type; what "
+        "a\n"
         "Python function raises passes through.");
 }
 

@@ -2,6 +2,7 @@
 #include "rl/run.h"
 
 #include <ATen/Parallel.h>
+#include <csignal>
 #include <sstream>
 
 #include "cli/command_line.h"
@@ -72,8 +73,7 @@ auto stage_of(PythonThread& thread, const std::shared_ptr<py::object>& find) {
     return thread.call([&] {
       py::list sets;
       for (const auto& rows : data) sets.append(rows_of(rows));
-      const auto [rows, metrics] =
-          (*find)(function, sets).cast<std::pair<py::list, std::map<std::string, double>>>();
+      const auto [rows, metrics] = (*find)(function, sets).cast<std::pair<py::list, std::map<std::string, double>>>();
       std::vector<Row> out;
       for (const auto& row : rows) out.push_back(row_of(row));
       return std::pair{out, metrics};
@@ -99,13 +99,15 @@ PolicyLoss loss_of(const std::shared_ptr<py::object>& loss) {
       } catch (const py::cast_error&) {
       }
       if (!out.defined() || out.dim() != 0 || !out.requires_grad())
-        throw py::value_error(fmt::format("the loss function returned {}; return a scalar tensor made from policy_logprobs",
-                                          py::repr(value).cast<std::string>()));
+        throw py::value_error(
+            fmt::format("the loss function returned {}; return a scalar tensor made from policy_logprobs",
+                        py::repr(value).cast<std::string>()));
       return LossOutput{.loss = out};
     });
   };
 }
 
+/// REQUIRES: the GIL.
 Host host_of(PythonThread& thread, const PythonHost& own) {
   Host host{.stop = thread.stop()};
   if (!own.reward.is_none()) host.reward = rewards_of(thread, shared_callable(own.reward));
@@ -137,6 +139,7 @@ bool run(const std::string& recipe_text, const std::filesystem::path& run_dir, b
   std::ostringstream shown;  // progress is Python's
   PythonThread thread;
   const AtenThreads restore;
+  const Host host = host_of(thread, own);
   bool stopped = false;
   thread.run([&] {
     use({.threads = threads});
@@ -146,7 +149,7 @@ bool run(const std::string& recipe_text, const std::filesystem::path& run_dir, b
                   .run_dir = run_dir,
                   .resume = resume,
                   .threads = kernel_pool().threads(),
-                  .host = host_of(thread, own)},
+                  .host = host},
                  known_tasks(), shown);
     } catch (const PythonError&) {
       throw;
@@ -160,10 +163,12 @@ bool run(const std::string& recipe_text, const std::filesystem::path& run_dir, b
 int command_line(std::vector<std::string> args, const PythonHost& own) {
   PythonThread thread;
   int status = 0;
+  const Host host = host_of(thread, own);
   std::vector<char*> argv;
   for (auto& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);
-  thread.run([&] { status = run_command_line(static_cast<int>(args.size()), argv.data(), host_of(thread, own)); });
+  std::signal(SIGINT, SIG_DFL);  // ends the process, as it ends `hone`; a run goes on with --resume
+  thread.run([&] { status = run_command_line(static_cast<int>(args.size()), argv.data(), host); });
   return status;
 }
 
@@ -193,7 +198,8 @@ void bind_run(py::module_& m) {
       py::arg("args"), py::arg("reward"), py::arg("filter"), py::arg("stage"),
       "`hone ARGS..` (args[0] is the program's name); returns its exit code.");
   m.def(
-      "parse_recipe", [](const std::string& text, const std::string& origin) { return to_yaml(parse_recipe(text, origin)); },
+      "parse_recipe",
+      [](const std::string& text, const std::string& origin) { return to_yaml(parse_recipe(text, origin)); },
       py::arg("text"), py::arg("origin") = "recipe",
       "The recipe with every key resolved, as YAML. Raises ValueError naming place, key and what is allowed.");
 }

@@ -10,7 +10,8 @@ namespace {
 using namespace sandbox;
 
 std::string text_of(const std::string& bytes) {
-  return py::reinterpret_steal<py::str>(PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
 }
 
 Job job_of(const std::string& program, const std::string& language, const std::string& stdin_text,
@@ -56,8 +57,9 @@ void bind_sandbox(py::module_& m) {
       .def_readwrite("file_mib", &Limits::file_mib)
       .def_readwrite("open_files", &Limits::open_files);
   py::class_<Result>(m, "SandboxResult", "How a program ended.")
-      .def_property_readonly("verdict", [](const Result& r) { return std::string(name_of(r.verdict)); },
-                             "OK, WA, RE, TLE, MLE, OLE, SV, CE or IE (a fault of the sandbox, never a reward)")
+      .def_property_readonly(
+          "verdict", [](const Result& r) { return std::string(name_of(r.verdict)); },
+          "OK, WA, RE, TLE, MLE, OLE, SV, CE or IE (a fault of the sandbox, never a reward)")
       .def_readonly("exit_code", &Result::exit_code)
       .def_readonly("signal", &Result::signal)
       .def_property_readonly("stdout", [](const Result& r) { return text_of(r.stdout_text); })
@@ -67,9 +69,12 @@ void bind_sandbox(py::module_& m) {
       .def_readonly("peak_mb", &Result::peak_mb)
       .def_readonly("reason", &Result::reason, "one sentence wherever the verdict is not OK")
       .def("__repr__", [](const Result& r) { return "SandboxResult(" + std::string(name_of(r.verdict)) + ")"; });
-  py::class_<Pool, std::unique_ptr<Pool, std::function<void(Pool*)>>>(m, "SandboxPool", "A pool of warm workers. Thread-safe.")
+  py::class_<Pool, std::unique_ptr<Pool, std::function<void(Pool*)>>>(m, "SandboxPool",
+                                                                      "A pool of warm workers. Thread-safe.")
       .def(py::init([](int jobs) {
-             if (jobs < 0) throw std::invalid_argument("jobs is " + std::to_string(jobs) + ", allowed is a whole number of at least 0 (0: one a core)");
+             if (jobs < 0)
+               throw std::invalid_argument("jobs is " + std::to_string(jobs) +
+                                           ", allowed is a whole number of at least 0 (0: one a core)");
              const py::gil_scoped_release release;
              // destroyed without the GIL: jobs that end meanwhile call into Python
              return std::unique_ptr<Pool, std::function<void(Pool*)>>(new Pool({.jobs = jobs}), [](Pool* pool) {
@@ -83,7 +88,9 @@ void bind_sandbox(py::module_& m) {
           [](Pool& pool, const py::function& done, const std::string& program, const std::string& language,
              const std::string& stdin_text, std::optional<std::string> expected_stdout, const std::string& prompt,
              const std::string& test, const std::string& entry_point, const Limits& limits) {
-            submit(pool, job_of(program, language, stdin_text, std::move(expected_stdout), prompt, test, entry_point, limits), done);
+            submit(pool,
+                   job_of(program, language, stdin_text, std::move(expected_stdout), prompt, test, entry_point, limits),
+                   done);
           },
           py::arg("done"), py::arg("program"), py::arg("language") = "python", py::arg("stdin") = "",
           py::arg("expected_stdout") = py::none(), py::arg("prompt") = "", py::arg("test") = "",

@@ -39,15 +39,15 @@ std::vector<double> sequence_weights(const std::vector<int64_t>& loss_tokens, co
   const auto parts = static_cast<double>((count + part - 1) / part);
   for (size_t begin = 0; begin < count; begin += part) {
     const size_t end = std::min(count, begin + part);
-    const double tokens = static_cast<double>(
-        std::accumulate(loss_tokens.begin() + static_cast<int64_t>(begin), loss_tokens.begin() + static_cast<int64_t>(end), int64_t{0}));
+    const double tokens =
+        static_cast<double>(std::accumulate(loss_tokens.begin() + static_cast<int64_t>(begin),
+                                            loss_tokens.begin() + static_cast<int64_t>(end), int64_t{0}));
     for (size_t s = begin; s < end; ++s) {
       if (options.normaliser == Normaliser::kSequenceMean)
         weights[s] = 1.0 / (sequences * static_cast<double>(loss_tokens[s]));
       else if (options.normaliser == Normaliser::kMaxLength)
         weights[s] = 1.0 / (sequences * static_cast<double>(options.max_completion_length));
-      else
-        weights[s] = 1.0 / (parts * tokens);
+      else weights[s] = 1.0 / (parts * tokens);
     }
   }
   return weights;

@@ -33,10 +33,10 @@ struct Batch {
 /// How tokens are weighed: w of token t of completion i, S completions, T_i tokens, all of the optimizer step. With
 /// mask_truncated S still counts every completion, as in TRL; sums of T count only those with loss.
 enum class Normaliser {
-  kSequenceMean,  ///< 1 / (S T_i): grpo (DeepSeekMath eq. 3), gspo
-  kTokenMean,     ///< 1 / sum of T: dapo (Yu et al. 2025 eq. 8), cispo
+  kSequenceMean,         ///< 1 / (S T_i): grpo (DeepSeekMath eq. 3), gspo
+  kTokenMean,            ///< 1 / sum of T: dapo (Yu et al. 2025 eq. 8), cispo
   kMicroBatchTokenMean,  ///< 1 / (micro-batches x sum of T of the micro-batch): bnpo, TRL's micro-batches
-  kMaxLength,     ///< 1 / (S max_completion_length): dr_grpo (Liu et al. 2025)
+  kMaxLength,            ///< 1 / (S max_completion_length): dr_grpo (Liu et al. 2025)
 };
 
 struct BatchOptions {

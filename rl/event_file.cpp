@@ -4,8 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include <boost/crc.hpp>
 #include <fmt/format.h>
+#include <boost/crc.hpp>
 
 namespace hone {
 namespace {

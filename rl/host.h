@@ -23,8 +23,8 @@ struct Host {
   /// For `python` of a filter stage: the row to keep, if any.
   std::function<std::function<std::optional<Row>(const Row&)>(const std::string& function)> filter;
   /// For a stage of kind python: (rows, metrics) out of the rows of each data set.
-  std::function<std::pair<std::vector<Row>, std::map<std::string, double>>(
-      const std::string& function, const std::vector<std::vector<Row>>& data)>
+  std::function<std::pair<std::vector<Row>, std::map<std::string, double>>(const std::string& function,
+                                                                           const std::vector<std::vector<Row>>& data)>
       stage;
   /// In place of the loss of every rl stage; its tokens are weighed as loss_type says.
   PolicyLoss loss;

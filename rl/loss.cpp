@@ -28,8 +28,9 @@ at::Tensor kl_estimate(KlEstimator kind, const at::Tensor& d) {
 }
 
 at::Tensor soft_gate(const LossSpec& spec, const at::Tensor& ratio, const at::Tensor& advantages) {
-  const at::Tensor tau = at::where(advantages > 0, at::full_like(ratio, spec.temperature_pos),
-                                   at::full_like(ratio, spec.temperature_neg)).detach();
+  const at::Tensor tau =
+      at::where(advantages > 0, at::full_like(ratio, spec.temperature_pos), at::full_like(ratio, spec.temperature_neg))
+          .detach();
   return (tau * (ratio - 1)).sigmoid() * 4 / tau;
 }
 

@@ -3,9 +3,9 @@
 //
 //   grpo, dapo, dr_grpo  l_t = -min(r_t A, clip(r_t, 1 - eps, 1 + eps_high) A)         (DeepSeekMath eq. 3; DAPO eq. 8)
 //                        with delta the first r_t is min(r_t, delta)              (two-sided, INTELLECT-2 2025, eq. 2)
-//   bnpo                 the same as dapo, with the mean over the tokens of every bnpo_sequences completions (BNPO 2025)
-//   gspo                 the same with s = exp(mean_t log r_t) of the sequence          (Zheng et al. 2025, eq. 5-7)
-//   cispo                l_t = -stop_gradient(clip(r_t, 1 - eps, 1 + eps_high)) A log pi (MiniMax-M1 2025, eq. 4)
+//   bnpo                 the same as dapo, with the mean over the tokens of every bnpo_sequences completions (BNPO
+//   2025) gspo                 the same with s = exp(mean_t log r_t) of the sequence          (Zheng et al. 2025, eq.
+//   5-7) cispo                l_t = -stop_gradient(clip(r_t, 1 - eps, 1 + eps_high)) A log pi (MiniMax-M1 2025, eq. 4)
 //   sapo                 l_t = -sigmoid(tau (r_t - 1)) (4 / tau) A, tau by the sign of A     (Gao et al. 2025, SAPO)
 //   loss                 sum_t w_t (l_t + beta KL_t),  d_t = ref_logprob_t - policy_logprob_t,
 //                        k1 = -d, k2 = d^2 / 2, k3 = e^d - d - 1                         (Schulman 2020; DSM eq. 4)
@@ -69,11 +69,11 @@ struct LossInput {
   at::Tensor ref_logprobs;  ///< undefined unless beta > 0
 };
 struct LossOutput {
-  at::Tensor loss;     ///< scalar
-  double clipped = 0;  ///< tokens whose clip is active
+  at::Tensor loss;                           ///< scalar
+  double clipped = 0;                        ///< tokens whose clip is active
   double clipped_low = 0, clipped_high = 0;  ///< of these, those with a negative and with a positive advantage
   double low_min = 0, high_max = 0;          ///< least and largest share of such tokens in one sequence
-  double kl = 0;       ///< sum over tokens of the estimate against the reference
+  double kl = 0;                             ///< sum over tokens of the estimate against the reference
 };
 LossOutput policy_loss(const LossSpec& spec, const LossInput& in);
 

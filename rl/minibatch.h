@@ -59,7 +59,8 @@ UpdateOptions update_options(const RlConfig& config, int64_t step);
 UpdateStats update(const RlConfig& config, const Learner& learner, const Minibatch& minibatch, int64_t step,
                    const LogprobsSeen& seen = {});
 
-/// loss, entropy, kl, clip_ratio/{region,low,high}_mean, clip_ratio/{low_min,high_max}, cispo_clip_ratio, grad_norm, learning_rate, moe/max_vio of that update.
+/// loss, entropy, kl, clip_ratio/{region,low,high}_mean, clip_ratio/{low_min,high_max}, cispo_clip_ratio, grad_norm,
+/// learning_rate, moe/max_vio of that update.
 std::map<std::string, double> update_metrics(const RlConfig& config, const UpdateStats& stats, int64_t step);
 
 }  // namespace hone

@@ -198,7 +198,8 @@ class Run {
                             row.at("completion").get<std::string>());
       };
     }
-    const FilterResult result = filter_rows(own_filter(config, read_rows(path_of(config.data))), config, stage.seed, rewrite);
+    const FilterResult result =
+        filter_rows(own_filter(config, read_rows(path_of(config.data))), config, stage.seed, rewrite);
     note(fmt::format("{}: {}", stage.name, filter_summary(result)));
     if (result.rows.empty()) {
       throw std::runtime_error(fmt::format("stage {}: no row is left; loosen the filter or sample more", stage.name));
@@ -265,7 +266,7 @@ class Run {
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
     // every evaluation of a run draws with the same key, so that two models meet the same luck
     Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs, {}, options_.host.reward), config,
-                            derive_seed(recipe_.seed, "eval"), task, options_.threads);
+                            derive_seed(recipe_.seed, "eval"), task, options_.threads, options_.host.stop);
     stage.store.remove_stage(stage.name);
     stage.store.write(
         {.stage = stage.name, .step = 0, .groups = std::move(e.groups), .advantages = {}, .metrics = e.metrics});

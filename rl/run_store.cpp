@@ -47,9 +47,8 @@ Database open_for_writing(const std::string& path) {
   Database db = open_database(path, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   check_version(db.get(), path, kRunStoreVersion);  // before anything is changed
   execute(db.get(), path, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", "cannot be set up");
-  const std::string setup =
-      fmt::format("BEGIN IMMEDIATE; {} PRAGMA application_id = {}; COMMIT;", kSchema,
-                  sqlite::kApplicationId + kRunStoreVersion);
+  const std::string setup = fmt::format("BEGIN IMMEDIATE; {} PRAGMA application_id = {}; COMMIT;", kSchema,
+                                        sqlite::kApplicationId + kRunStoreVersion);
   execute(db.get(), path, setup.c_str(), "cannot be set up");
   return db;
 }
@@ -122,8 +121,8 @@ class Writer {
     const auto found = event_files_.find(stage);
     if (found != event_files_.end()) return found->second;
     EventFile& file = event_files_.try_emplace(stage, run_dir_ / "tensorboard" / stage, now()).first->second;
-    trackio_.for_each_step(
-        stage, [&](int64_t step, double time, const auto& metrics) { file.write(step, time, metrics); });
+    trackio_.for_each_step(stage,
+                           [&](int64_t step, double time, const auto& metrics) { file.write(step, time, metrics); });
     return file;
   }
 

@@ -23,8 +23,7 @@ using GradientOf = std::function<UpdateStats(const Policy& policy, const Batch& 
 // The loop of every stage that learns from documents.
 Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
                         const DocumentsOf& documents_of,
-                        const GradientOf& accumulate = accumulate_cross_entropy_gradient,
-                        const EpochOf& epoch = {}) {
+                        const GradientOf& accumulate = accumulate_cross_entropy_gradient, const EpochOf& epoch = {}) {
   Training training(stage, std::move(start), config, /*with_reference=*/false);
   Stopwatch watch;
   const auto learn = [&] {

@@ -41,8 +41,7 @@ std::string iso_time(double time) {
   std::tm utc{};
   gmtime_r(&seconds, &utc);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}+00:00", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                     utc.tm_hour, utc.tm_min, utc.tm_sec,
-                     static_cast<int>((time - std::floor(time)) * 1e6));
+                     utc.tm_hour, utc.tm_min, utc.tm_sec, static_cast<int>((time - std::floor(time)) * 1e6));
 }
 
 double seconds_of(const std::string& iso) {
@@ -79,7 +78,8 @@ void TrackioTables::write(const StepRecord& record, double time) {
   json metrics = json::object();
   for (const auto& [name, value] : record.metrics) metrics[name] = number(value);
   const std::string when = iso_time(time);
-  sqlite::Statement(db_, path_, "INSERT INTO metrics(run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)")
+  sqlite::Statement(db_, path_,
+                    "INSERT INTO metrics(run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)")
       .bind(record.stage)
       .bind(when)
       .bind(record.stage)
@@ -116,7 +116,8 @@ void TrackioTables::write_traces(const StepRecord& record, const std::string& ti
 }
 
 void TrackioTables::write_config(const std::string& stage, const std::string& text, double time) {
-  sqlite::Statement(db_, path_, "INSERT OR REPLACE INTO configs(run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)")
+  sqlite::Statement(db_, path_,
+                    "INSERT OR REPLACE INTO configs(run_id, run_name, config, created_at) VALUES (?, ?, ?, ?)")
       .bind(stage)
       .bind(stage)
       .bind(text)

@@ -282,8 +282,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
     add_counts(counts, r.router.counts);
   });
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
-  for (double* sum :
-       {&stats.entropy, &stats.accuracy, &stats.clip_ratio, &stats.clip_low, &stats.clip_high, &stats.kl})
+  for (double* sum : {&stats.entropy, &stats.accuracy, &stats.clip_ratio, &stats.clip_low, &stats.clip_high, &stats.kl})
     *sum /= tokens;
   stats.has_router = !counts.empty();
   stats.max_vio = max_violation(counts);

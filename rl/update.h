@@ -34,14 +34,14 @@ struct UpdateOptions {
 
 struct UpdateStats {
   double loss = 0;
-  double entropy = 0;     ///< mean over loss tokens, nats
-  double kl = 0;          ///< mean over loss tokens
-  double clip_ratio = 0;  ///< share of loss tokens
+  double entropy = 0;                          ///< mean over loss tokens, nats
+  double kl = 0;                               ///< mean over loss tokens
+  double clip_ratio = 0;                       ///< share of loss tokens
   double clip_low = 0, clip_high = 0;          ///< of these, with a negative and with a positive advantage
   double clip_low_min = 1, clip_high_max = 0;  ///< least and largest share of such tokens in one sequence
   double accuracy = 0;                         ///< share of loss tokens that are the most likely ones
-  double grad_norm = 0;   ///< before clipping
-  double max_vio = 0;     ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
+  double grad_norm = 0;                        ///< before clipping
+  double max_vio = 0;  ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
   bool has_router = false;
   double mtp_loss = 0;  ///< before its weight
 };

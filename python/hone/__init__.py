@@ -25,7 +25,7 @@ from . import advantages, losses, rewards
 from ._C import (FinishReason, Group, Limits, Model, NamedReward, Prompt, Reward, RewardPart, Rollout, SandboxResult, Score,
                  Verdict, __version__, eval_metrics, pass_at_k, reward_metrics, sandbox_capabilities, set_threads)
 from ._config import GRPOConfig, SFTConfig
-from ._run import Run, load_run
+from ._run import Run, load_run, verl_metrics
 from ._trainer import GRPOTrainer, RewardError, SFTTrainer, TrainOutput
 from .rewards import score
 from .sandbox import Sandbox
@@ -33,4 +33,4 @@ from .sandbox import Sandbox
 __all__ = ["FinishReason", "GRPOConfig", "GRPOTrainer", "Group", "Limits", "Model", "NamedReward", "Prompt", "Reward",
            "RewardError", "RewardPart", "Rollout", "Run", "SFTConfig", "SFTTrainer", "Sandbox", "SandboxResult", "Score",
            "TrainOutput", "Verdict", "advantages", "eval_metrics", "load_run", "losses", "pass_at_k", "reward_metrics",
-           "rewards", "sandbox_capabilities", "score", "set_threads"]
+           "rewards", "sandbox_capabilities", "score", "set_threads", "verl_metrics"]

@@ -60,6 +60,10 @@ class _Config:
         self._table = {row["name"]: row for row in _C.options_table(self._kind) if row["name"] not in _HIDDEN}
         for name in options:
             self._check_name(name)
+        for name, (kind, _, _) in self._own.items():
+            value = options.get(name)
+            if kind.startswith("int") and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                _no(name, value, "allowed is a whole number")
         self._stage = self._translate()
         _C.check_options(self._kind, self._stage)
         defaults = {name: row["default"] for name, row in self._table.items()} | {n: d for n, (_, d, _) in self._own.items()}

@@ -11,6 +11,23 @@ def load_run(path):
     return Run(path)
 
 
+# verl's names of metrics that mean the same
+_VERL = {
+    "reward": ("critic/score/mean", "critic/rewards/mean"), "loss": ("actor/pg_loss",), "entropy": ("actor/entropy",),
+    "kl": ("actor/kl_loss",), "clip_ratio/region_mean": ("actor/pg_clipfrac",), "grad_norm": ("actor/grad_norm",),
+    "learning_rate": ("actor/lr",), "completions/mean_length": ("response_length/mean",),
+    "completions/min_length": ("response_length/min",), "completions/max_length": ("response_length/max",),
+    "completions/clipped_ratio": ("response_length/clip_ratio",), "time/rollout": ("timing_s/gen",),
+    "time/reward": ("timing_s/reward",), "time/update": ("timing_s/update_actor",), "step_time": ("timing_s/step",),
+    "epoch": ("training/epoch",),
+}
+
+
+def verl_metrics(metrics):
+    """The metrics of a step that verl has, under verl's names."""
+    return {alias: value for name, value in metrics.items() for alias in _VERL.get(name, ())}
+
+
 def _numbers(blob, kind):
     return list(struct.unpack(f"<{len(blob) // 4}{kind}", blob))
 

@@ -23,7 +23,7 @@ _REFUSED = {
     "peft_config": "all weights are trained; there are no adapters", "quantization_config": "weights are float32 or bfloat16",
     "tools": "completions are one turn without tools", "rollout_func": "hone samples itself", "environment_factory": "completions are one turn",
     "data_collator": "rows are packed by hone", "compute_loss_func": "give loss_func to GRPOTrainer",
-    "compute_metrics": "compute them from trainer.log_history or hone.load_run", "formatting_func": "map the data set before",
+    "compute_metrics": "compute them from trainer.state.log_history or hone.load_run", "formatting_func": "map the data set before",
     "preprocess_logits_for_metrics": "logits are never held",
 }
 
@@ -34,6 +34,16 @@ def _refuse(kwargs, cls):
             raise TypeError(f"{cls.__name__} has no argument '{name}'")
         if value is not None and value != (None, None):
             raise ValueError(f"{name} is refused: {_REFUSED[name]}; leave it out")
+
+
+def _from_hub(name):
+    """The folder of a model of the Hugging Face Hub, fetched if need be."""
+    try:
+        from huggingface_hub import snapshot_download
+        return pathlib.Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
+    except Exception as error:
+        raise FileNotFoundError(f"model: {name} is neither a folder with a config.json nor a model that huggingface_hub can fetch "
+                                f"({type(error).__name__}); give a model folder, a hone.Model or a transformers model") from error
 
 
 class _Trainer:
@@ -64,8 +74,7 @@ class _Trainer:
         if isinstance(model, (str, pathlib.Path)):
             folder = pathlib.Path(model)
             if not any((f / "config.json").exists() for f in (folder, folder / "final")):
-                raise FileNotFoundError(f"model: {folder} holds no config.json; give a model folder (huggingface_hub.snapshot_download "
-                                        "fetches one), a hone.Model or a transformers model")
+                folder = _from_hub(str(model))
             if tokenizer is None:
                 return folder.resolve()
             return self._copied(lambda to: shutil.copytree(folder, to, dirs_exist_ok=True))
@@ -110,6 +119,8 @@ class _Trainer:
         goes on with the run in args.output_dir (and starts it where there is none). Raises FileExistsError where a run is
         and is not to be resumed, RewardError for a reward that failed, KeyboardInterrupt on Ctrl-C; progress is kept."""
         resume = self._resume(resume_from_checkpoint)
+        if not (self.run_dir / "recipe.yaml").exists():
+            shutil.rmtree(self.run_dir / "start", ignore_errors=True)  # of another trainer, which has not trained
         model = self._model_folder()
         data = self._write_data(model)
         self._model = None
@@ -188,7 +199,7 @@ class _Trainer:
 class GRPOTrainer(_Trainer):
     """GRPO with TRL's arguments.
 
-    model: a model folder, a hone.Model or a transformers model (then with processing_class). reward_funcs: names of hone's
+    model: a model folder or the name of one on the Hub, a hone.Model, or a transformers model (then with processing_class). reward_funcs: names of hone's
     rewards ("math"), or functions f(prompts, completions, **columns) -> list of float or None, called once for a rollout;
     None: not applicable. train_dataset: rows with `prompt` (a text or chat messages); other columns go to the rewards.
     loss_func: a function f(policy_logprobs, sampler_logprobs, advantages, weights, sequence, ref_logprobs) -> scalar tensor

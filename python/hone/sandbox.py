@@ -25,7 +25,7 @@ class Sandbox:
         if self._pool is None:
             raise ValueError("the sandbox is closed; make another hone.Sandbox()")
         future = concurrent.futures.Future()
-        self._pool.submit(future.set_result, program, **options)
+        self._pool.submit(lambda result: future.cancelled() or future.set_result(result), program, **options)
         return future
 
     def run(self, program, **options):

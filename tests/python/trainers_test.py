@@ -141,6 +141,7 @@ class TrainersTest(unittest.TestCase):
         trainer.train()
         self.assertEqual(calls, [16, 16], "one call a rollout")
         log = trainer.state.log_history[0]
+        self.assertEqual(hone.verl_metrics(log)["critic/rewards/mean"], log["reward"])
         self.assertAlmostEqual(log["reward"], log["rewards/first/mean"] + 2 * 0.5 / 2, places=6)
         run = hone.load_run(trainer.run_dir)
         self.assertEqual(set(run.rewards.name), {"first", "sometimes", "repetition_penalty"})
@@ -278,9 +279,37 @@ except KeyboardInterrupt:
                               ({"train": rows}, "mapping of splits"), ([3], r"train_dataset\[0\] is 3")):
             with self.assertRaisesRegex((TypeError, ValueError, FileNotFoundError), message):
                 hone.GRPOTrainer(str(self.model), wanted, None, data)
+        with self.assertRaisesRegex(FileNotFoundError, "nobody/nothing is neither a folder"):
+            self.model = "nobody/nothing"
+            self.trainer("x").train()
         for kwargs, message in (({"peft_config": 1}, "there are no adapters"), ({"nonsense": 1}, "no argument 'nonsense'")):
             with self.assertRaisesRegex((TypeError, ValueError), message):
                 hone.GRPOTrainer(str(self.model), wanted, None, rows, **kwargs)
+
+    def test_conversations(self):
+        """Chat messages go through the model's template and come back to the rewards as messages."""
+        (self.model / "chat_template.jinja").write_text(
+            "{% for m in messages %}丂{{ m['content'] }}七{% endfor %}{% if add_generation_prompt %}丂{% endif %}")
+        message = lambda role, content: {"role": role, "content": content}
+        rows = [{"prompt": [message("user", text(i, i))], "wanted": text(i)} for i in range(9, 17)]
+
+        def contents(prompts, completions, wanted, **kwargs):
+            self.assertEqual(prompts[0][0]["role"], "user")
+            return [c[0]["content"].count(w) / 8 for c, w in zip(completions, wanted)]
+        args = hone.GRPOConfig(str(self.root / "chat"), max_steps=2, prompts_per_step=4, num_generations=4, max_completion_length=8,
+                               disable_tqdm=True, reward_threads=3)
+        trainer = hone.GRPOTrainer(str(self.model), contents, args, rows, rows[:2])
+        trainer.train()
+        self.assertLessEqual(set(hone.load_run(self.root / "chat").prompts.text), {"丂" + text(i, i) + "七丂" for i in range(9, 17)})
+        self.assertIn("eval_reward", trainer.evaluate(num_generations=2))
+        rows = [{"messages": [message("user", text(i)), message("assistant", text(i, i))]} for i in range(9, 17)]
+        pairs = [{"prompt": r["messages"][:1], "completion": r["messages"][1:]} for r in rows]
+        for name, data in (("messages", rows), ("pairs", pairs)):
+            args = hone.SFTConfig(str(self.root / name), max_steps=2, per_device_train_batch_size=4, disable_tqdm=True)
+            hone.SFTTrainer(str(self.model), args, data).train()
+        line = json.loads((self.root / "pairs/train.jsonl").read_text().splitlines()[0])
+        decode = hone.Model.load(self.model).decode
+        self.assertEqual((decode(line["prompt_ids"]), decode(line["completion_ids"])), ("丂" + text(9) + "七丂", text(9, 9) + "七"))
 
     def test_sft(self):
         rows = [{"prompt": r["prompt"], "completion": r["wanted"] * 3} for r in PROMPTS]

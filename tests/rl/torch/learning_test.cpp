@@ -141,7 +141,8 @@ struct SlowLoss {
     } else {
       const bool too_large = c.delta > 0 && ratio > c.delta;
       const double plain = (too_large ? c.delta : ratio) * a;
-      const bool active = plain <= clipped * a && !too_large;  // the branch that depends on the ratio is the smaller one
+      const bool active =
+          plain <= clipped * a && !too_large;  // the branch that depends on the ratio is the smaller one
       out.loss += w * -std::min(plain, clipped * a);
       if (active) through_ratio(w * -ratio * a);
     }
