@@ -185,7 +185,7 @@ TEST_P(LossTest, LossAndGradientAreThoseOfTheFormula) {
                                              .num_sequences = b.num_sequences(),
                                              .ref_logprobs = c.beta > 0 ? ref : at::Tensor()});
   EXPECT_NEAR(fast.loss.item<double>(), slow.loss, 1e-12);
-  if (c.loss_type != "sapo") EXPECT_GT(fast.clipped, 0) << "the clip must be met";
+  EXPECT_EQ(fast.clipped > 0, c.loss_type != "sapo") << "the clip must be met";
   fast.loss.backward();
   const auto gradient = values(policy.grad());
   for (size_t t = 0; t < gradient.size(); ++t) EXPECT_NEAR(gradient[t], slow.gradient[t], 1e-12) << t;
