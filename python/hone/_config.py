@@ -53,7 +53,7 @@ def _is_one_of(value, values):
 
 
 class _Config:
-    _kind, _fields, _own = "", {}, {}
+    _kind, _fields, _own, _only = "", {}, {}, _ONLY
 
     def __init__(self, output_dir=None, **options):
         self._given = {"output_dir": output_dir} | options
@@ -83,7 +83,7 @@ class _Config:
     def _translate(self):
         """The options of the stage that are not at their defaults."""
         given = dict(self._given)
-        for name, values in _ONLY.items():
+        for name, values in self._only.items():
             if name in given and values is not None and not _is_one_of(given[name], values):
                 _no(name, given[name], self._fields[name][1])
             if name in given and name != "save_strategy":
@@ -213,6 +213,7 @@ class GRPOConfig(_Config):
 class SFTConfig(_Config):
     """Options of SFTTrainer."""
     _kind, _fields, _own = "sft", trl_fields.SFT, _PYTHON_OPTIONS | _SFT_OPTIONS
+    _only = _ONLY | {"shuffle_dataset": None}
 
     def _translate_batch(self, given):
         if (rows := self._rows_per_step(given)) is not None:

@@ -20,10 +20,9 @@ class TrlFieldsTest(unittest.TestCase):
 
     def test_fields_that_are_the_same_take_trls_default_or_say_why_not(self):
         """A script that spells out TRL's defaults runs, but for those that the table refuses or names otherwise."""
-        differ = {"SFTConfig": {"shuffle_dataset"}}
         for theirs, own, config in ((trl.GRPOConfig, trl_fields.GRPO, hone.GRPOConfig), (trl.SFTConfig, trl_fields.SFT, hone.SFTConfig)):
             for f in dataclasses.fields(theirs):
-                if own[f.name][0] != "same" or f.name in differ.get(config.__name__, ()) or f.default is dataclasses.MISSING:
+                if own[f.name][0] != "same" or f.default is dataclasses.MISSING:
                     continue
                 with self.subTest(config=config.__name__, field=f.name, default=f.default):
                     batch = {"per_device_train_batch_size": 8} | ({"num_generations": 8} if config is hone.GRPOConfig else {})
