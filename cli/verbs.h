@@ -1,6 +1,6 @@
-// The verbs of the command line: what each is given, and the function that does it. Flags are bound in command_line.cpp.
-// Every function returns the exit status; exceptions are turned into one there: std::invalid_argument (see
-// cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
+// The verbs of the command line: what each is given, and the function that does it. Flags are bound in
+// command_line.cpp. Every function returns the exit status; exceptions are turned into one there: std::invalid_argument
+// (see cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
 #pragma once
 
 #include <cstdint>
