@@ -19,7 +19,7 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.cpp' '*.h
 export MAX_JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-dense test check build bench format clean packages torch peers
+.PHONY: help demo demo-dense test check build python bench format clean packages torch peers
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -40,6 +40,10 @@ peers: packages  ## the virtual environment that the tests compare with
 build: torch  ## set up and build build/release/hone
 	@$(SETUP) build release -DPython_EXECUTABLE=$(PYTHON)
 
+python: build  ## the Python package, importable from build/release/python (or: pip install --no-build-isolation .)
+	@$(SETUP) packages python3-dev
+	@$(SETUP) target release hone_python -DPython_EXECUTABLE=$(PYTHON)
+
 # $(call run_demo,recipe,folder): trains into the folder, goes on with a run that was cut short, repeats none
 define run_demo
 @if [ -e $(2)/.finished ]; then \
@@ -57,7 +61,7 @@ demo: build  ## set up, build, train an R1-Zero on a tiny mixture of experts, fr
 demo-dense: build  ## the quick variant: a dense model of 0.2M parameters
 	$(call run_demo,recipes/r1_zero_countdown_dense.yaml,$(or $(DEMO_DIR),runs/demo-dense))
 
-test: build peers  ## set up, build, every test; those without torch also under ASan + UBSan
+test: python peers  ## set up, build, every test; those without torch also under ASan + UBSan
 	@$(SETUP) build asan
 	@echo "hone tests: AddressSanitizer and UBSan, the parts without torch"
 	@ctest --test-dir build/asan --output-on-failure
@@ -69,7 +73,7 @@ check: build  ## format, layering and the fast tests (without the label "slow")
 	@$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
 	@ctest --test-dir build/release --output-on-failure -LE slow
 
-bench: build  ## side by side with TRL's GRPOTrainer (BENCH_ARGS=--help lists what can be set)
+bench: python  ## side by side with TRL's GRPOTrainer (BENCH_ARGS=--help lists what can be set)
 	@$(SETUP) venv .venv-peers cmake/requirements-bench.txt
 	@.venv-peers/bin/python bench/grpo_vs_trl.py $(BENCH_ARGS)
 

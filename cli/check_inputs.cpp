@@ -10,6 +10,7 @@
 #include "cli/input.h"
 #include "models/model_config.h"
 #include "rewards/rewards.h"
+#include "rl/host.h"
 #include "rl/recipe.h"
 #include "rl/sft.h"
 #include "rollout/dataset.h"
@@ -21,8 +22,8 @@ namespace {
 
 class InputCheck {
  public:
-  InputCheck(const fs::path& recipe_dir, const fs::path& run_dir, std::vector<std::string>* missing)
-      : recipe_dir_(recipe_dir), run_dir_(run_dir), missing_(missing) {}
+  InputCheck(const fs::path& recipe_dir, const fs::path& run_dir, const Host& host, std::vector<std::string>* missing)
+      : recipe_dir_(recipe_dir), run_dir_(run_dir), host_(host), missing_(missing) {}
 
   void check(const BaseConfig& c) {
     const Task& task = task_named(c.task);
@@ -44,7 +45,7 @@ class InputCheck {
     if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->tokenizer);
   }
   void check(const GenerateConfig& c) {
-    make_rewards(c.reward_funcs);
+    make_rewards(c.reward_funcs, {}, host_.reward);
     check_prompts(c.model, c.data);
   }
   void check(const FilterConfig& c) {
@@ -53,15 +54,18 @@ class InputCheck {
       throw std::invalid_argument(fmt::format("task '{}' has no rule to rewrite completions by", c.rewrite));
     }
   }
+  void check(const PythonConfig& c) {
+    for (const auto& data : c.data) check_exists(data);
+  }
   void check(const MergeConfig& c) {
     for (const auto& data : c.data) check_exists(data);
   }
   void check(const RlConfig& c) {
-    make_rewards(c.reward_funcs, c.reward_weights);
+    make_rewards(c.reward_funcs, c.reward_weights, host_.reward);
     check_prompts(c.model, c.data);
   }
   void check(const EvalConfig& c) {
-    make_rewards(c.reward_funcs);
+    make_rewards(c.reward_funcs, {}, host_.reward);
     if (!c.task.empty()) task_named(c.task);
     check_prompts(c.model, c.data);
   }
@@ -119,6 +123,7 @@ class InputCheck {
   }
 
   const fs::path &recipe_dir_, &run_dir_;
+  const Host& host_;
   std::vector<std::string>* missing_;
   std::map<fs::path, Source> sources_;
 };
@@ -126,8 +131,8 @@ class InputCheck {
 }  // namespace
 
 void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, bool repeat,
-                  std::vector<std::string>* missing) {
-  InputCheck inputs(recipe_dir, run_dir, missing);
+                  const Host& host, std::vector<std::string>* missing) {
+  InputCheck inputs(recipe_dir, run_dir, host, missing);
   for (const StageConfig& stage : recipe.stages) {
     if (!repeat && fs::exists(run_dir / "stages" / stage.name / "metrics.json")) continue;
     try {

@@ -25,7 +25,7 @@ int64_t task_rows(const std::string& task, const std::string& file) {
 
 }  // namespace
 
-int train(const TrainArgs& args) {
+int train(const TrainArgs& args, const Host& host) {
   const Recipe recipe = load_recipe(args.recipe, args.set);
   RunOptions options{.recipe_dir = fs::absolute(args.recipe).parent_path(),
                      .run_dir = args.run_dir.empty() ? fs::path("runs") / recipe.name : fs::path(args.run_dir),
@@ -33,9 +33,10 @@ int train(const TrainArgs& args) {
                      .from = args.from,
                      .until = args.until,
                      .threads = kernel_pool().threads(),
-                     .progress = terminal_options(STDOUT_FILENO)};
+                     .progress = terminal_options(STDOUT_FILENO),
+                     .host = host};
   std::vector<std::string> missing;
-  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(),
+  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(), host,
                args.allow_missing ? &missing : nullptr);
   if (args.dry_run) {
     std::cout << describe(recipe)

@@ -1,6 +1,6 @@
-// The verbs of the command line: what each is given, and the function that does it. Flags are bound in main.cpp.
-// Every function returns the exit status; exceptions are turned into one in main.cpp: std::invalid_argument (see
-// cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
+// The verbs of the command line: what each is given, and the function that does it. Flags are bound in
+// command_line.cpp. Every function returns the exit status; exceptions are turned into one there: std::invalid_argument
+// (see cli/input.h) is what the user got wrong, everything else a failed run. Results go to standard output.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,8 @@
 #include <vector>
 
 namespace hone {
+
+struct Host;  // rl/host.h
 
 /// Where the arithmetic runs; neither changes a result.
 struct ComputeArgs {
@@ -26,7 +28,8 @@ struct TrainArgs {
   bool allow_missing = false;  ///< with dry_run: models and files that are not there are listed, not refused
   ComputeArgs compute;
 };
-int train(const TrainArgs& args);
+/// `host`: what Python puts into the run.
+int train(const TrainArgs& args, const Host& host);
 
 /// How completions are drawn. What is absent comes from generation_config.json, else: temperature 1, no filters, and as
 /// many new tokens as the model has positions for, 256 at most.

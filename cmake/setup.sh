@@ -4,6 +4,7 @@
 #   setup.sh venv FOLDER FILE       a private virtual environment holding what FILE (pip requirements) names
 #   setup.sh torch-python PYTHON    checks that an interpreter named by the user has torch
 #   setup.sh build PRESET [-D..]    configure (when needed) and build a CMake preset
+#   setup.sh target PRESET NAME [-D..]    one target of it that the others do not need
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -69,17 +70,20 @@ check_torch_python() {
     fail "TORCH_PYTHON=$1 has no torch (or is no Python); install torch==2.13.0 there, or leave TORCH_PYTHON out"
 }
 
-build_preset() {
-  local preset=$1 tree="build/$1" stamp
-  shift
+build_preset() { build_target "$1" all "${@:2}"; }
+
+build_target() {
+  local preset=$1 target=$2 tree="build/$1" stamp
+  shift 2
   stamp=$(printf '%s\n' "$@"; cat CMakePresets.json)
   if [[ ! -e $tree/build.ninja || $stamp != "$(cat "$tree/.configured" 2>/dev/null)" ]]; then
     say "configuring $tree"
     cmake --preset "$preset" "$@" >"$tree.log" 2>&1 || { cat "$tree.log" >&2; fail "cmake --preset $preset failed (see above)"; }
     echo "$stamp" >"$tree/.configured"
   fi
+  [[ $target == all ]] || say "target $target"
   say "building $tree (${MAX_JOBS:=2} jobs)"
-  (cd "$tree" && ninja -j "$MAX_JOBS")
+  (cd "$tree" && ninja -j "$MAX_JOBS" "$target")
 }
 
 mkdir -p build
@@ -90,5 +94,6 @@ case $step in
   venv) make_venv "$@" ;;
   torch-python) check_torch_python "$@" ;;
   build) build_preset "$@" ;;
-  *) fail "usage: cmake/setup.sh packages|venv|torch-python|build .." ;;
+  target) build_target "$@" ;;
+  *) fail "usage: cmake/setup.sh packages|venv|torch-python|build|target .." ;;
 esac

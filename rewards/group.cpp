@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <iterator>
 #include <stdexcept>
 #include <utility>
@@ -27,7 +28,8 @@ std::vector<Score> ask(const NamedReward& reward, const Group& group) {
   try {
     scores = reward.fn(group.prompt, group.rollouts);
   } catch (const std::runtime_error& e) {
-    throw std::runtime_error(fmt::format("prompt {}, reward '{}': {}", group.prompt.id, reward.name, e.what()));
+    std::throw_with_nested(
+        std::runtime_error(fmt::format("prompt {}, reward '{}': {}", group.prompt.id, reward.name, e.what())));
   }
   if (scores.size() != group.rollouts.size()) {
     throw std::logic_error(fmt::format("reward '{}' returned {} scores for {} completions", reward.name, scores.size(),
@@ -39,13 +41,33 @@ std::vector<Score> ask(const NamedReward& reward, const Group& group) {
 std::vector<Reward> score_group(const Group& group, const std::vector<NamedReward>& rewards) {
   std::vector<Reward> result(group.rollouts.size());
   for (const auto& reward : rewards) {
-    auto scores = ask(reward, group);
+    // a reward that wants all groups together is asked later and has its place kept
+    auto scores = reward.batch ? std::vector<Score>(group.rollouts.size()) : ask(reward, group);
     for (size_t g = 0; g < scores.size(); ++g) {
       result[g].parts.push_back({reward.name, reward.weight, std::move(scores[g])});
     }
   }
-  for (auto& reward : result) reward.total = total_of(reward.parts);
   return result;
+}
+
+void put_scores(std::vector<Group>& groups, size_t part, const std::string& name,
+                std::vector<std::vector<Score>> scores) {
+  bool fits = scores.size() == groups.size();
+  for (size_t p = 0; fits && p < groups.size(); ++p) fits = scores[p].size() == groups[p].rollouts.size();
+  if (!fits) throw std::logic_error(fmt::format("reward '{}' did not return one score for each completion", name));
+  for (size_t p = 0; p < groups.size(); ++p) {
+    for (size_t g = 0; g < scores[p].size(); ++g) groups[p].rewards[g].parts[part].score = std::move(scores[p][g]);
+  }
+}
+
+/// What is left to do when every group has been scored by itself.
+void complete(std::vector<Group>& groups, const std::vector<NamedReward>& rewards) {
+  for (size_t i = 0; i < rewards.size() && !groups.empty(); ++i) {
+    if (rewards[i].batch) put_scores(groups, i, rewards[i].name, rewards[i].batch(groups));
+  }
+  for (Group& group : groups) {
+    for (Reward& reward : group.rewards) reward.total = total_of(reward.parts);
+  }
 }
 
 Group take_group(const Prompt& prompt, std::span<Rollout> rollouts) {
@@ -80,6 +102,7 @@ std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout
                          const std::vector<NamedReward>& rewards, int threads) {
   auto groups = make_groups(prompts, std::move(rollouts));
   for_each_index(groups.size(), threads, [&](size_t p) { groups[p].rewards = score_group(groups[p], rewards); });
+  complete(groups, rewards);
   return groups;
 }
 
@@ -135,6 +158,9 @@ std::vector<Group> GroupScorer::finish() {
   for (const auto& failure : failures_) {
     if (failure) std::rethrow_exception(failure);
   }
+  const auto begin = std::chrono::steady_clock::now();
+  complete(groups_, rewards_);
+  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return std::move(groups_);
 }
 

@@ -21,9 +21,9 @@ struct Group {
 };
 
 /// Scores rollouts[p * G + g] for prompts[p] with every reward, in order. Uses up to `threads` threads over prompts;
-/// the result does not depend on it. A reward's std::runtime_error is rethrown with the prompt's id and the reward's
-/// name in front, the first in prompt order. Throws std::invalid_argument when rollouts.size() is not a multiple of
-/// prompts.size() or a prompt id does not match.
+/// the result does not depend on it. A reward's std::runtime_error is nested in one with the prompt's id and the
+/// reward's name in front, the first in prompt order. Throws std::invalid_argument when rollouts.size() is not a
+/// multiple of prompts.size() or a prompt id does not match.
 std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout> rollouts,
                          const std::vector<NamedReward>& rewards, int threads = 1);
 
@@ -41,7 +41,8 @@ class GroupScorer {
   /// The completions of prompts[index], once for each prompt. Thread-safe, returns at once.
   void add(size_t index, std::span<const Rollout> rollouts);
 
-  /// Waits for all groups, in the order of the prompts. Throws as score() does. Call it once.
+  /// Waits for all groups, in the order of the prompts, and asks the rewards that want them together. Throws as
+  /// score() does. Call it once.
   std::vector<Group> finish();
 
   /// Seconds that the threads spent scoring, all together; after finish().

@@ -35,10 +35,16 @@ struct Score {
 /// std::runtime_error for a row whose columns have the wrong type (file and row are added by the caller).
 using RewardFn = std::function<std::vector<Score>(const Prompt& prompt, std::span<const Rollout> rollouts)>;
 
+struct Group;
+/// Scores the completions of all prompts of a rollout in one call, for functions that want them together: (P)(G), in
+/// order. Called by one thread.
+using BatchRewardFn = std::function<std::vector<std::vector<Score>>(std::span<const Group> groups)>;
+
 struct NamedReward {
   std::string name;
   double weight = 1.0;
   RewardFn fn;
+  BatchRewardFn batch = {};  ///< in place of fn
 };
 
 /// What a rollout earned: the weighted sum of its applicable parts.

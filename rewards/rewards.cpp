@@ -86,7 +86,21 @@ RewardFn make_reward(const std::string& text) {
   return entry->make(parsed);
 }
 
-std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights) {
+namespace {
+
+NamedReward named_reward(const std::string& text, const PythonRewards& python) {
+  constexpr std::string_view kPython = "python:";
+  if (!text.starts_with(kPython)) return {parse_reward_name(text).name, 1.0, make_reward(text)};
+  if (python) return python(text.substr(kPython.size()));
+  throw std::invalid_argument(fmt::format(
+      "reward '{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`",
+      text));
+}
+
+}  // namespace
+
+std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights,
+                                      const PythonRewards& python) {
   if (!weights.empty() && weights.size() != names.size()) {
     throw std::invalid_argument(
         fmt::format("{} reward weights for {} rewards; give one per reward, or none", weights.size(), names.size()));
@@ -98,12 +112,13 @@ std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, con
       throw std::invalid_argument(
           fmt::format("the weight of reward '{}' is {}; give a finite number", names[i], weight));
     }
-    const auto name = parse_reward_name(names[i]).name;
-    if (std::ranges::find(rewards, name, &NamedReward::name) != rewards.end()) {
+    NamedReward reward = named_reward(names[i], python);
+    if (std::ranges::find(rewards, reward.name, &NamedReward::name) != rewards.end()) {
       throw std::invalid_argument(
-          fmt::format("reward '{}' is named twice; once with a larger weight says the same", name));
+          fmt::format("reward '{}' is named twice; once with a larger weight says the same", reward.name));
     }
-    rewards.push_back({name, weight, make_reward(names[i])});
+    reward.weight = weight;
+    rewards.push_back(std::move(reward));
   }
   return rewards;
 }

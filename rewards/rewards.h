@@ -1,6 +1,7 @@
 // The rewards by name: the one place that lists them. A recipe's `reward_funcs` and `hone score --reward` come here.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,13 @@ std::vector<std::string> reward_names();
 /// nearest.
 RewardFn make_reward(const std::string& text);
 
-/// One NamedReward per entry, under its name without the options; no weights: each 1. Throws std::invalid_argument for
-/// an unknown or repeated name, a weight that is not finite, and when there are weights but not one per name.
-std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights = {});
+/// Finds the reward behind `python:module:function`, given the text after `python:`.
+using PythonRewards = std::function<NamedReward(const std::string& function)>;
+
+/// One NamedReward per entry, under its name without the options (a Python function's under the name that `python`
+/// gives it); no weights: each 1. Throws std::invalid_argument for an unknown or repeated name, a weight that is not
+/// finite, when there are weights but not one per name, and for a Python function where there is no Python.
+std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights = {},
+                                      const PythonRewards& python = {});
 
 }  // namespace hone

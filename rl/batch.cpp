@@ -1,6 +1,7 @@
 #include "rl/batch.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -28,6 +29,30 @@ bool has_loss(const Rollout& r, const BatchOptions& options) {
 
 }  // namespace
 
+std::vector<double> sequence_weights(const std::vector<int64_t>& loss_tokens, const BatchOptions& options) {
+  const size_t count = loss_tokens.size();
+  const auto sequences = static_cast<double>(count);
+  std::vector<double> weights(count);
+  const size_t part = options.normaliser == Normaliser::kMicroBatchTokenMean && options.micro_batch_sequences > 0
+                          ? static_cast<size_t>(options.micro_batch_sequences)
+                          : std::max<size_t>(1, count);
+  const auto parts = static_cast<double>((count + part - 1) / part);
+  for (size_t begin = 0; begin < count; begin += part) {
+    const size_t end = std::min(count, begin + part);
+    const double tokens =
+        static_cast<double>(std::accumulate(loss_tokens.begin() + static_cast<int64_t>(begin),
+                                            loss_tokens.begin() + static_cast<int64_t>(end), int64_t{0}));
+    for (size_t s = begin; s < end; ++s) {
+      if (options.normaliser == Normaliser::kSequenceMean)
+        weights[s] = 1.0 / (sequences * static_cast<double>(loss_tokens[s]));
+      else if (options.normaliser == Normaliser::kMaxLength)
+        weights[s] = 1.0 / (sequences * static_cast<double>(options.max_completion_length));
+      else weights[s] = 1.0 / (parts * tokens);
+    }
+  }
+  return weights;
+}
+
 Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector<double>>& advantages,
                  const BatchOptions& options) {
   if (advantages.size() != groups.size())
@@ -52,15 +77,8 @@ Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector
       }
     }
   }
-  const auto sequences = static_cast<double>(batch.num_sequences());
-  for (int64_t m = 0; m < batch.num_loss_tokens(); ++m) {
-    const auto length = static_cast<double>(tokens_of[static_cast<size_t>(batch.sequence[static_cast<size_t>(m)])]);
-    double weight = 1.0 / static_cast<double>(batch.num_loss_tokens());
-    if (options.normaliser == Normaliser::kSequenceMean) weight = 1.0 / (sequences * length);
-    if (options.normaliser == Normaliser::kMaxLength)
-      weight = 1.0 / (sequences * static_cast<double>(options.max_completion_length));
-    batch.weights.push_back(static_cast<float>(weight));
-  }
+  const std::vector<double> weights = sequence_weights(tokens_of, options);
+  for (const int64_t s : batch.sequence) batch.weights.push_back(static_cast<float>(weights[static_cast<size_t>(s)]));
   return batch;
 }
 

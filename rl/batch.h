@@ -33,18 +33,23 @@ struct Batch {
 /// How tokens are weighed: w of token t of completion i, S completions, T_i tokens, all of the optimizer step. With
 /// mask_truncated S still counts every completion, as in TRL; sums of T count only those with loss.
 enum class Normaliser {
-  kSequenceMean,  ///< 1 / (S T_i): grpo (DeepSeekMath eq. 3), gspo
-  kTokenMean,     ///< 1 / sum of T: dapo (Yu et al. 2025 eq. 8), cispo
-  kMaxLength,     ///< 1 / (S max_completion_length): dr_grpo (Liu et al. 2025)
+  kSequenceMean,         ///< 1 / (S T_i): grpo (DeepSeekMath eq. 3), gspo
+  kTokenMean,            ///< 1 / sum of T: dapo (Yu et al. 2025 eq. 8), cispo
+  kMicroBatchTokenMean,  ///< 1 / (micro-batches x sum of T of the micro-batch): bnpo, TRL's micro-batches
+  kMaxLength,            ///< 1 / (S max_completion_length): dr_grpo (Liu et al. 2025)
 };
 
 struct BatchOptions {
   Normaliser normaliser = Normaliser::kTokenMean;
   int64_t max_completion_length = 0;  ///< for kMaxLength
+  int64_t micro_batch_sequences = 0;  ///< for kMicroBatchTokenMean; 0: all
   bool mask_truncated = false;        ///< completions cut at the limit carry no loss
   int64_t min_completion_length = 0;  ///< before it `end_token` could not be drawn
   int32_t end_token = -1;
 };
+
+/// The weight of a loss token of each of B sequences, which have so many loss tokens (B).
+std::vector<double> sequence_weights(const std::vector<int64_t>& loss_tokens, const BatchOptions& options);
 
 /// All rollouts of an optimizer step, in order. Throws std::invalid_argument when advantages do not fit.
 Batch make_batch(const std::vector<Group>& groups, const std::vector<std::vector<double>>& advantages,

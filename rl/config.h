@@ -175,6 +175,9 @@ struct RlConfig {
   int64_t num_iterations = 1;
   std::string loss_type = "dapo";
   double epsilon = 0.2, epsilon_high = 0.2;
+  double delta = 0.0;
+  double sapo_temperature_pos = 1.0, sapo_temperature_neg = 1.05;
+  int64_t bnpo_sequences = 0;
   double beta = 0.0;
   std::string kl_estimator = "k3";
   bool use_bias_correction_kl = false;
@@ -203,10 +206,16 @@ struct RlConfig {
     v("steps_per_generation", steps_per_generation, kAtLeastOne,
       "optimizer steps one rollout is used in; it samples as many times more prompts");
     v("num_iterations", num_iterations, kAtLeastOne, "passes over one rollout");
-    v("loss_type", loss_type, Words{"grpo", "dapo", "dr_grpo", "gspo", "cispo"},
+    v("loss_type", loss_type, Words{"grpo", "bnpo", "dapo", "dr_grpo", "gspo", "cispo", "sapo"},
       "ratio, clip and normaliser of the policy loss");
     v("epsilon", epsilon, kNonNegative, "the ratio is clipped from below at 1 - epsilon");
     v("epsilon_high", epsilon_high, kNonNegative, "and from above at 1 + epsilon_high");
+    v("delta", delta, kNonNegative,
+      "two-sided clip: the ratio itself is at most this, whatever the advantage's sign; 0: off");
+    v("sapo_temperature_pos", sapo_temperature_pos, kPositive, "sapo: steepness of the gate of positive advantages");
+    v("sapo_temperature_neg", sapo_temperature_neg, kPositive, "sapo: and of the others");
+    v("bnpo_sequences", bnpo_sequences, kCount,
+      "bnpo: completions that one token mean is taken over; 0: all of the step, which is dapo");
     v("beta", beta, kNonNegative, "weight of the KL term against the reference model; 0: no reference model");
     v("kl_estimator", kl_estimator, Words{"k1", "k2", "k3"}, "Schulman's estimators of KL(policy, reference)");
     v("use_bias_correction_kl", use_bias_correction_kl,
@@ -291,6 +300,7 @@ struct FilterConfig {
   int64_t repetition_ngram = 0;
   double min_pass_rate = 0, max_pass_rate = 1;
   std::string rewrite = "";
+  std::string python = "";
   bool drop_duplicates = true;
   int64_t max_per_prompt = 0;
   std::string prefer = "first";
@@ -311,6 +321,8 @@ struct FilterConfig {
     v("min_pass_rate", min_pass_rate, kUnit, "drop prompts solved by a smaller share of their completions: too hard");
     v("max_pass_rate", max_pass_rate, kUnit, "drop prompts solved by a larger share: too easy");
     v("rewrite", rewrite, Words{}, "the task that puts kept completions into a readable form; empty: as they are");
+    v("python", python, Words{},
+      "module:function of a Python filter: given a row it returns whether to keep it, or the row to keep in its place");
     v("drop_duplicates", drop_duplicates, "of equal completions of a prompt keep one");
     v("max_per_prompt", max_per_prompt, kCount, "rows of a prompt that are kept; 0: all");
     v("prefer", prefer, Words{"first", "short", "long"}, "which of them");
@@ -351,11 +363,25 @@ struct DistilConfig {
   }
 };
 
+/// kind: python. A function that makes rows.jsonl out of other data.
+struct PythonConfig {
+  std::string function;
+  std::vector<std::string> data = {};
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("function", function, Words{},
+      "module:function; given the list of rows of each data set it returns rows, or (rows, {metric: number})");
+    v("data", data, "data sets: JSONL rows, or ${stage}/file");
+  }
+};
+
 struct StageConfig {
   std::string name;
   std::string kind;
   std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
-  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig>
+  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig,
+               PythonConfig>
       options;
 };
 

@@ -6,9 +6,11 @@
 namespace hone {
 
 Evaluation evaluate(const Model& model, const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards,
-                    const EvalConfig& config, uint64_t seed, const Task* task, int threads) {
-  GenerateOptions options{
-      .sampling = config.sampling, .samples = config.num_generations, .key = {seed, Purpose::kEval, 0}};
+                    const EvalConfig& config, uint64_t seed, const Task* task, int threads, std::stop_token stop) {
+  GenerateOptions options{.sampling = config.sampling,
+                          .samples = config.num_generations,
+                          .key = {seed, Purpose::kEval, 0},
+                          .stop = std::move(stop)};
   for (const Prompt& p : prompts) options.slots.push_back(p.id);
   std::vector<Rollout> rollouts = generate(*model.policy, model.tokenizer, prompts, options);
   std::map<std::string, double> diagnosis;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,6 @@ struct Evaluation {
 /// The random key of a completion is (seed, eval, 0, row number or the row's own id, sample, position). `task` may be
 /// null.
 Evaluation evaluate(const Model& model, const std::vector<Prompt>& prompts, const std::vector<NamedReward>& rewards,
-                    const EvalConfig& config, uint64_t seed, const Task* task, int threads);
+                    const EvalConfig& config, uint64_t seed, const Task* task, int threads, std::stop_token stop = {});
 
 }  // namespace hone

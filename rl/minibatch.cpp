@@ -33,6 +33,7 @@ std::vector<Minibatch> make_minibatches(const RlConfig& config, uint64_t seed, i
                                         const std::vector<Group>& groups, int32_t end_token) {
   const BatchOptions options{.normaliser = loss_spec(config).normaliser,
                              .max_completion_length = config.sampling.max_new_tokens,
+                             .micro_batch_sequences = config.bnpo_sequences,
                              .mask_truncated = config.mask_truncated_completions,
                              .min_completion_length = config.sampling.min_new_tokens,
                              .end_token = end_token};
@@ -54,7 +55,8 @@ std::vector<Minibatch> make_minibatches(const RlConfig& config, uint64_t seed, i
 
 void measure(const RlConfig& config, const Learner& learner, std::vector<Minibatch>& minibatches, int64_t step,
              const OwnLogprobs& seen) {
-  const UpdateOptions options = update_options(config, step);
+  UpdateOptions options = update_options(config, step);
+  options.stop = learner.stop;
   for (Minibatch& m : minibatches) {
     if (&m != &minibatches.front()) seen(m, token_logprobs(learner.policy, m.batch, options), 0);
     if (learner.reference) m.ref_logprobs = token_logprobs(*learner.reference, m.batch, options);
@@ -86,9 +88,12 @@ UpdateOptions update_options(const RlConfig& config, int64_t step) {
 
 UpdateStats update(const RlConfig& config, const Learner& learner, const Minibatch& m, int64_t step,
                    const LogprobsSeen& seen) {
-  const UpdateOptions options = update_options(config, step);
+  UpdateOptions options = update_options(config, step);
+  options.stop = learner.stop;
   UpdateStats stats =
-      accumulate_policy_gradient(learner.policy, m.batch, loss_spec(config), m.ref_logprobs, options, seen);
+      learner.loss
+          ? accumulate_policy_gradient(learner.policy, m.batch, learner.loss, m.ref_logprobs, options, seen)
+          : accumulate_policy_gradient(learner.policy, m.batch, loss_spec(config), m.ref_logprobs, options, seen);
   apply_gradient(learner.optimizer, options, stats);
   if (learner.reference && config.ref_model_sync_steps > 0 && (step + 1) % config.ref_model_sync_steps == 0) {
     learner.reference->copy_from(learner.policy);
@@ -104,6 +109,14 @@ std::map<std::string, double> update_metrics(const RlConfig& config, const Updat
       {"grad_norm", stats.grad_norm},
       {"learning_rate", config.optim.learning_rate * learning_rate_factor(config.optim, step)}};
   if (config.beta > 0) metrics["kl"] = stats.kl;
+  const Clip clip = loss_spec(config).clip;
+  if (clip == Clip::kDetached) metrics["cispo_clip_ratio"] = stats.clip_high;
+  if (clip == Clip::kPessimistic) {
+    metrics["clip_ratio/low_mean"] = stats.clip_low;
+    metrics["clip_ratio/low_min"] = stats.clip_low_min;
+    metrics["clip_ratio/high_mean"] = stats.clip_high;
+    metrics["clip_ratio/high_max"] = stats.clip_high_max;
+  }
   if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
   return metrics;
 }

@@ -31,6 +31,8 @@ struct Learner {
   Policy& policy;
   Policy* reference;
   Optimizer& optimizer;
+  std::stop_token stop = {};
+  PolicyLoss loss = {};  ///< in place of the config's
 };
 
 /// Scored groups of a whole rollout, which began after `step` optimizer steps of a stage with this seed. Throws as
@@ -57,7 +59,8 @@ UpdateOptions update_options(const RlConfig& config, int64_t step);
 UpdateStats update(const RlConfig& config, const Learner& learner, const Minibatch& minibatch, int64_t step,
                    const LogprobsSeen& seen = {});
 
-/// loss, entropy, kl, clip_ratio/region_mean, grad_norm, learning_rate, moe/max_vio of that update.
+/// loss, entropy, kl, clip_ratio/{region,low,high}_mean, clip_ratio/{low_min,high_max}, cispo_clip_ratio, grad_norm,
+/// learning_rate, moe/max_vio of that update.
 std::map<std::string, double> update_metrics(const RlConfig& config, const UpdateStats& stats, int64_t step);
 
 }  // namespace hone

@@ -16,6 +16,15 @@
 #include "rl/suggest.h"
 
 namespace hone {
+
+std::string describe_range(Range range, const char* noun) {
+  const bool low = range.low > -1e300, high = range.high < 1e300 && range.high < 9e15;
+  if (low && high) return fmt::format("{} from {} to {}", noun, range.low, range.high);
+  if (range.low == kPositive.low) return fmt::format("{} above 0", noun);
+  if (low) return fmt::format("{} of at least {}", noun, range.low);
+  return noun;
+}
+
 namespace {
 
 using Names = std::vector<std::string>;
@@ -30,14 +39,6 @@ using Names = std::vector<std::string>;
 struct BadValue {
   std::string allowed;
 };
-
-std::string describe_range(Range range, const char* noun) {
-  const bool low = range.low > -1e300, high = range.high < 1e300 && range.high < 9e15;
-  if (low && high) return fmt::format("{} from {} to {}", noun, range.low, range.high);
-  if (range.low == kPositive.low) return fmt::format("{} above 0", noun);
-  if (low) return fmt::format("{} of at least {}", noun, range.low);
-  return noun;
-}
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
@@ -194,7 +195,7 @@ void visit_options(StageConfig& stage, Visitor& visitor) {
 // ---- reading --------------------------------------------------------------------------------------------------------
 
 const Names kStageKeys{"name", "kind", "gates"};
-const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval"};
+const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval", "python"};
 
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -292,6 +293,7 @@ StageConfig empty_stage(const std::string& name, const std::string& kind) {
   if (kind == "filter") stage.options = FilterConfig{};
   if (kind == "merge") stage.options = MergeConfig{};
   if (kind == "distil") stage.options = DistilConfig{};
+  if (kind == "python") stage.options = PythonConfig{};
   return stage;
 }
 

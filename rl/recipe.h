@@ -28,6 +28,12 @@ std::vector<std::string> validate(const Recipe& recipe);
 /// The recipe with every key resolved; parse_recipe(to_yaml(r)) is r again.
 std::string to_yaml(const Recipe& recipe);
 
+/// "a number from 0 to 1", "a whole number of at least 1".
+std::string describe_range(Range range, const char* noun);
+
+/// The options of one stage, with its kind.
+nlohmann::json options_of(const StageConfig& stage);
+
 /// to_yaml with each option's help beside it, for --dry-run. Reads back too.
 std::string describe(const Recipe& recipe);
 

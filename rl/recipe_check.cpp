@@ -99,6 +99,7 @@ class StageChecker {
   }
   void check_options(const FilterConfig& o) {
     check_data(o.data);
+    if (!o.python.empty()) check_function("python", o.python);
     require(o.max_length == 0 || o.min_length <= o.max_length,
             fmt::format("min_length {} is above max_length {}", o.min_length, o.max_length));
     require(o.min_pass_rate <= o.max_pass_rate,
@@ -113,6 +114,15 @@ class StageChecker {
                         o.data.size()));
     require(std::all_of(o.weights.begin(), o.weights.end(), [](double w) { return w > 0; }),
             "weights must be above 0; leave out a data set that is not wanted");
+  }
+  void check_options(const PythonConfig& o) {
+    check_function("function", o.function);
+    for (const auto& data : o.data) check_data(data);
+  }
+  void check_function(const char* key, const std::string& value) {
+    const size_t colon = value.find(':');
+    require(colon > 0 && colon + 1 < value.size(),
+            fmt::format("{} is '{}', but must name a Python function as module:function", key, value));
   }
   void check_options(const DistilConfig& o) {
     check_data(o.sft.data);
@@ -155,7 +165,7 @@ class StageChecker {
     check_source(key, value, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
   }
   void check_data(const std::string& value) {
-    check_source("data", value, {"base", "generate", "filter", "merge"}, /*wants_file=*/true);
+    check_source("data", value, {"base", "generate", "filter", "merge", "python"}, /*wants_file=*/true);
   }
   void check_source(const std::string& key, const std::string& value, const Names& makers, bool wants_file) {
     if (value.empty()) return require(false, key + " is missing; it is a path or ${stage}");

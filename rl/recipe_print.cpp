@@ -86,6 +86,14 @@ std::string print(Recipe recipe, bool with_help) {
 
 std::string to_yaml(const Recipe& recipe) { return print(recipe, /*with_help=*/false); }
 
+nlohmann::json options_of(const StageConfig& stage) {
+  nlohmann::json out{{"kind", stage.kind}};
+  const auto keep = [&out](const char* key, const auto& field, auto&&...) { out[key] = field; };
+  auto options = stage.options;
+  std::visit([&](auto& o) { o.visit(keep); }, options);
+  return out;
+}
+
 std::string describe(const Recipe& recipe) { return print(recipe, /*with_help=*/true); }
 
 }  // namespace hone

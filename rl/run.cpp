@@ -37,6 +37,12 @@ const Task& task_named(const std::string& name, const Tasks& tasks) {
   throw std::invalid_argument(fmt::format("task '{}' is unknown; the tasks are: {}", name, fmt::join(known, ", ")));
 }
 
+void need_python(bool there, const std::string& function) {
+  if (there) return;
+  throw std::invalid_argument(fmt::format(
+      "'{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`", function));
+}
+
 // A gate may leave out the eval_ of its metric.
 std::optional<double> gate_value(const Metrics& metrics, const std::string& name) {
   for (const std::string& key : {name, "eval_" + name}) {
@@ -135,7 +141,9 @@ class Run {
                                options_.threads,
                                *store_,
                                progress_,
-                               made_by(recipe_, stage, options_.recipe_dir, options_.run_dir)};
+                               made_by(recipe_, stage, options_.recipe_dir, options_.run_dir),
+                               options_.host};
+    store_->write_config(stage.name, options_of(stage).dump());
     for (const fs::path& folder : {dir, dir / "data"}) remove_stale_temporaries(folder);
     const Metrics metrics = std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
     fs::create_directories(dir);
@@ -169,14 +177,14 @@ class Run {
   Metrics run_kind(const RlConfig& config, const StageContext& stage) {
     Model model = load_model(path_of(config.model));
     const auto prompts = load_prompts(path_of(config.data), model);
-    const auto rewards = make_rewards(config.reward_funcs, config.reward_weights);
+    const auto rewards = make_rewards(config.reward_funcs, config.reward_weights, options_.host.reward);
     progress_.set_accuracy(rewards.empty() ? "" : rewards[0].name);
     return train_rl(config, stage, std::move(model), prompts, rewards);
   }
 
   Metrics run_kind(const GenerateConfig& config, const StageContext& stage) {
     const Model model = load_model(path_of(config.model), {.keep = Keep::kForSampling});
-    const auto rewards = make_rewards(config.reward_funcs);
+    const auto rewards = make_rewards(config.reward_funcs, {}, options_.host.reward);
     progress_.set_accuracy(rewards[0].name);
     return generate_samples(config, stage, model, limited(load_prompts(path_of(config.data), model), config.limit),
                             rewards);
@@ -190,12 +198,35 @@ class Run {
                             row.at("completion").get<std::string>());
       };
     }
-    const FilterResult result = filter_rows(read_rows(path_of(config.data)), config, stage.seed, rewrite);
+    const FilterResult result =
+        filter_rows(own_filter(config, read_rows(path_of(config.data))), config, stage.seed, rewrite);
     note(fmt::format("{}: {}", stage.name, filter_summary(result)));
     if (result.rows.empty()) {
       throw std::runtime_error(fmt::format("stage {}: no row is left; loosen the filter or sample more", stage.name));
     }
     return store_rows(stage, result.rows, filter_metrics(result));
+  }
+
+  // What the Python function of a filter keeps, before all else that the filter asks.
+  std::vector<Row> own_filter(const FilterConfig& config, std::vector<Row> rows) const {
+    if (config.python.empty()) return rows;
+    need_python(options_.host.filter != nullptr, config.python);
+    const auto keep = options_.host.filter(config.python);
+    std::vector<Row> kept;
+    for (const Row& row : rows) {
+      if (auto own = keep(row)) kept.push_back(std::move(*own));
+    }
+    return kept;
+  }
+
+  Metrics run_kind(const PythonConfig& config, const StageContext& stage) {
+    need_python(options_.host.stage != nullptr, config.function);
+    std::vector<std::vector<Row>> data;
+    for (const auto& file : config.data) data.push_back(read_rows(path_of(file)));
+    auto [rows, metrics] = options_.host.stage(config.function, data);
+    metrics["rows/kept"] = static_cast<double>(rows.size());
+    note(fmt::format("{}: {} rows", stage.name, rows.size()));
+    return store_rows(stage, rows, metrics);
   }
 
   Metrics run_kind(const MergeConfig& config, const StageContext& stage) {
@@ -234,8 +265,8 @@ class Run {
     const auto prompts = limited(load_prompts(path_of(config.data), model), config.limit);
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
     // every evaluation of a run draws with the same key, so that two models meet the same luck
-    Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs), config,
-                            derive_seed(recipe_.seed, "eval"), task, options_.threads);
+    Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs, {}, options_.host.reward), config,
+                            derive_seed(recipe_.seed, "eval"), task, options_.threads, options_.host.stop);
     stage.store.remove_stage(stage.name);
     stage.store.write(
         {.stage = stage.name, .step = 0, .groups = std::move(e.groups), .advantages = {}, .metrics = e.metrics});

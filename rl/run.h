@@ -11,6 +11,7 @@
 #include <string>
 
 #include "rl/config.h"
+#include "rl/host.h"
 #include "rl/progress.h"
 #include "rl/task.h"
 
@@ -24,6 +25,7 @@ struct RunOptions {
   std::optional<std::string> until;  ///< the last stage to run
   int threads = 1;
   ProgressOptions progress;
+  Host host = {};
 };
 
 /// The tasks by name, handed in by cli/.

@@ -1,6 +1,7 @@
 #include "rl/run_store.h"
 
 #include <bit>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -13,7 +14,9 @@
 
 #include <fmt/core.h>
 
+#include "rl/event_file.h"
 #include "rl/sqlite.h"
+#include "rl/trackio.h"
 
 namespace hone {
 namespace {
@@ -44,8 +47,8 @@ Database open_for_writing(const std::string& path) {
   Database db = open_database(path, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   check_version(db.get(), path, kRunStoreVersion);  // before anything is changed
   execute(db.get(), path, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", "cannot be set up");
-  const std::string setup =
-      fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version = {}; COMMIT;", kSchema, kRunStoreVersion);
+  const std::string setup = fmt::format("BEGIN IMMEDIATE; {} PRAGMA application_id = {}; COMMIT;", kSchema,
+                                        sqlite::kApplicationId + kRunStoreVersion);
   execute(db.get(), path, setup.c_str(), "cannot be set up");
   return db;
 }
@@ -55,10 +58,19 @@ Database open_for_writing(const std::string& path) {
 /// The connection of the writer's thread. Each call is one transaction.
 class Writer {
  public:
-  explicit Writer(const std::string& path) : path_(path), db_(open_for_writing(path_)) { find_next_id(); }
+  explicit Writer(const std::filesystem::path& run_dir)
+      : run_dir_(run_dir), path_((run_dir / "run.db").string()), db_(open_for_writing(path_)) {
+    find_next_id();
+  }
+
+  void write_config(const std::string& stage, const std::string& json) {
+    transaction([&] { trackio_.write_config(stage, json, now()); });
+  }
 
   void write(const StepRecord& record) {
     refuse_twice(record);
+    const double time = now();
+    EventFile& events = event_file(record.stage);
     transaction([&] {
       static const std::vector<double> kNone;
       for (size_t p = 0; p < record.groups.size(); ++p) {
@@ -68,7 +80,9 @@ class Writer {
       for (const auto& [name, value] : record.metrics) {
         insert_step_.bind(record.stage).bind(record.step).bind(name).bind(value).run();
       }
+      trackio_.write(record, time);
     });
+    events.write(record.step, time, record.metrics);
   }
 
   void truncate_after(const std::string& stage, int64_t step) {
@@ -81,8 +95,11 @@ class Writer {
           db_.get(), path_,
           "DELETE FROM prompts WHERE stage = ? AND id NOT IN (SELECT prompt_id FROM rollouts WHERE stage = ?)");
       prompts.bind(stage).bind(stage).run();
+      trackio_.remove_after(stage, step);
     });
     find_next_id();
+    event_files_.erase(stage);
+    std::filesystem::remove_all(run_dir_ / "tensorboard" / stage);
   }
 
   std::optional<int64_t> last_step(const std::string& stage) {
@@ -95,6 +112,20 @@ class Writer {
   }
 
  private:
+  static double now() {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
+
+  /// Begins with the steps that an earlier process stored.
+  EventFile& event_file(const std::string& stage) {
+    const auto found = event_files_.find(stage);
+    if (found != event_files_.end()) return found->second;
+    EventFile& file = event_files_.try_emplace(stage, run_dir_ / "tensorboard" / stage, now()).first->second;
+    trackio_.for_each_step(stage,
+                           [&](int64_t step, double time, const auto& metrics) { file.write(step, time, metrics); });
+    return file;
+  }
+
   template <class Body>
   void transaction(Body body) {
     execute(db_.get(), path_, "BEGIN IMMEDIATE", "a step cannot be stored");
@@ -155,8 +186,11 @@ class Writer {
     next_id_ = statement.step() ? statement.integer(0) : 1;
   }
 
+  std::filesystem::path run_dir_;
   std::string path_;
   Database db_;
+  TrackioTables trackio_{db_.get(), path_};
+  std::map<std::string, EventFile> event_files_;
   int64_t next_id_ = 1;
   Statement insert_prompt_{db_.get(), path_, "INSERT OR IGNORE INTO prompts VALUES (?, ?, ?, ?, ?)"};
   Statement insert_rollout_{db_.get(), path_, "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
@@ -180,7 +214,7 @@ class RunStore::Impl {
  public:
   using Job = std::function<void(Writer&)>;
 
-  explicit Impl(const std::string& path) : writer_(path), thread_([this] { work(); }) {}
+  explicit Impl(const std::filesystem::path& run_dir) : writer_(run_dir), thread_([this] { work(); }) {}
   ~Impl() {
     {
       std::lock_guard lock(mutex_);
@@ -254,12 +288,16 @@ RunStore::~RunStore() = default;
 
 std::unique_ptr<RunStore> RunStore::open(const std::filesystem::path& run_dir) {
   std::filesystem::create_directories(run_dir);
-  return std::unique_ptr<RunStore>(new RunStore(std::make_unique<Impl>((run_dir / "run.db").string())));
+  return std::unique_ptr<RunStore>(new RunStore(std::make_unique<Impl>(run_dir)));
 }
 
 void RunStore::write(StepRecord record) {
   check_shape(record);
   impl_->push([shared = std::make_shared<const StepRecord>(std::move(record))](Writer& w) { w.write(*shared); });
+}
+
+void RunStore::write_config(const std::string& stage, const std::string& json) {
+  impl_->push([=](Writer& w) { w.write_config(stage, json); });
 }
 
 void RunStore::flush() {

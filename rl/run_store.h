@@ -5,6 +5,7 @@
 //            advantage)                                       log-probs little-endian float32
 //   rewards(rollout_id, name, value, verdict, reason)         one row per reward function
 //   steps(stage, step, name, value)                           one row per (stage, step, name); NULL = not finite
+//   and those of rl/trackio.h; tensorboard/STAGE/ holds the steps as event files
 //
 // A step is one transaction in a write-ahead log with synchronous=FULL: after a kill -9 or a power cut the file holds
 // each flushed step whole and no step in part. One fsync a step, on the writer's thread, costs the training nothing.
@@ -28,7 +29,7 @@ struct sqlite3;
 
 namespace hone {
 
-/// PRAGMA user_version of the files we write; a newer one is refused.
+/// Format of the files we write, in PRAGMA application_id; a newer one is refused.
 inline constexpr int kRunStoreVersion = 1;
 
 /// All that one step leaves behind. A step of a stage may come in several records with different metrics.
@@ -53,6 +54,8 @@ class RunStore {
   RunStore(const RunStore&) = delete;
   RunStore& operator=(const RunStore&) = delete;
 
+  /// The resolved options of a stage, a JSON object, for those who look at the run.
+  void write_config(const std::string& stage, const std::string& json);
   /// Queues one step and returns; waits only while kMaxQueued steps are pending. Throws std::invalid_argument when
   /// `advantages` does not fit `groups`.
   void write(StepRecord record);

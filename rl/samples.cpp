@@ -51,7 +51,8 @@ class Sampler {
         .sampling = config_.sampling,
         .samples = config_.num_generations,
         .key = {stage_.seed, Purpose::kGenerate, 0},
-        .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); }};
+        .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
+        .stop = stage_.host.stop};
     for (const Prompt& p : prompts) options.slots.push_back(p.id);
     generate(*model_.policy, model_.tokenizer, prompts, options);
     StepRecord record{

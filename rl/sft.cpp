@@ -17,15 +17,17 @@ namespace hone {
 namespace {
 
 using DocumentsOf = std::function<std::vector<TokenDocument>(int64_t step, const Model& now)>;
+using EpochOf = std::function<double()>;
 using GradientOf = std::function<UpdateStats(const Policy& policy, const Batch& batch, const UpdateOptions& options)>;
 
 // The loop of every stage that learns from documents.
 Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
                         const DocumentsOf& documents_of,
-                        const GradientOf& accumulate = accumulate_cross_entropy_gradient) {
+                        const GradientOf& accumulate = accumulate_cross_entropy_gradient, const EpochOf& epoch = {}) {
   Training training(stage, std::move(start), config, /*with_reference=*/false);
   Stopwatch watch;
-  while (training.state().step < config.max_steps) {
+  const auto learn = [&] {
+    check_stop(stage.host.stop);
     const int64_t step = training.state().step;
     const Batch batch = make_batch(documents_of(step, training.model()));
     const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
@@ -33,19 +35,30 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
                                 .rate_factor = learning_rate_factor(config, step),
                                 .router_bias_update_rate = config.router_bias_update_rate,
                                 .router_aux_loss_alpha = config.router_aux_loss_alpha,
+                                .stop = stage.host.stop,
                                 .mtp_loss_weight = config.mtp_loss_weight};
     UpdateStats stats = accumulate(training.policy(), batch, options);
     apply_gradient(training.optimizer(), options, stats);
     training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
     Metrics metrics{{"loss", stats.loss},
                     {"entropy", stats.entropy},
+                    {"mean_token_accuracy", stats.accuracy},
                     {"grad_norm", stats.grad_norm},
                     {"learning_rate", config.learning_rate * options.rate_factor}};
+    if (epoch) metrics["epoch"] = epoch();
     if (stats.mtp_loss != 0) metrics["mtp_loss"] = stats.mtp_loss;
     if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
     metrics["step_time"] = metrics["time/update"] = watch.lap();
     training.finish_step({.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)});
     training.save_if_due();
+  };
+  while (training.state().step < config.max_steps) {
+    try {
+      learn();
+    } catch (const Interrupted&) {
+      training.save_interrupted();
+      throw;
+    }
   }
   return training.finish();
 }
@@ -222,12 +235,15 @@ Metrics train_sft(const SftConfig& config, const StageContext& stage, Model star
     auto rows = draw_step();
     return config.on_policy_share > 0 ? on_policy(config, stage.seed, step, now, std::move(rows)) : rows;
   };
-  if (!teacher) return train_documents(config.optim, stage, std::move(start), documents_of);
+  const auto epoch = [&] { return static_cast<double>(next) / static_cast<double>(n); };
+  if (!teacher)
+    return train_documents(config.optim, stage, std::move(start), documents_of, accumulate_cross_entropy_gradient,
+                           epoch);
   const auto distil = [teacher, spec = distillation_spec(config)](const Policy& policy, const Batch& batch,
                                                                   const UpdateOptions& options) {
     return accumulate_distillation_gradient(policy, *teacher->policy, batch, spec, options);
   };
-  return train_documents(config.optim, stage, std::move(start), documents_of, distil);
+  return train_documents(config.optim, stage, std::move(start), documents_of, distil, epoch);
 }
 
 Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer) {

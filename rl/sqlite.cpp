@@ -37,9 +37,9 @@ void execute(sqlite3* db, const std::string& path, const char* sql, const char* 
 }
 
 void check_version(sqlite3* db, const std::string& path, int newest) {
-  Statement statement(db, path, "PRAGMA user_version");
-  const int64_t version = statement.step() ? statement.integer(0) : 0;
-  if (version <= newest) return;
+  Statement statement(db, path, "PRAGMA application_id");
+  const int64_t version = (statement.step() ? statement.integer(0) : 0) - kApplicationId;
+  if (version <= newest || version > 255) return;
   throw std::runtime_error(fmt::format(
       "{}: made by a newer hone (format {}, this one reads up to {}); use that hone, or choose another --run-dir", path,
       version, newest));

@@ -27,7 +27,8 @@ Database open_database(const std::string& name, const std::string& path, int fla
 /// Statements without values.
 void execute(sqlite3* db, const std::string& path, const char* sql, const char* doing);
 
-/// Throws when PRAGMA user_version is above `newest`.
+/// Throws when PRAGMA application_id says that a newer hone made the file: kApplicationId + its format.
+inline constexpr int kApplicationId = 0x686f6e00;  // "hon" and a byte for the format; user_version is Trackio's
 void check_version(sqlite3* db, const std::string& path, int newest);
 
 /// A prepared statement. bind() fills the `?` from left to right. `path` must outlive it.
@@ -54,6 +55,7 @@ class Statement {
   void run();
   bool is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
   int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
+  std::string text(int column) const { return reinterpret_cast<const char*>(sqlite3_column_text(statement_, column)); }
 
  private:
   Statement& bind_bytes(const void* data, size_t size);

@@ -38,10 +38,20 @@ void Training::finish_step(StepRecord record) {
   last_metrics_ = record.metrics;
   stage_.store.write(std::move(record));
   stage_.progress.step(state_.step, last_metrics_);
+  if (stage_.host.on_step) stage_.host.on_step(stage_.name, state_.step, config_.max_steps, last_metrics_);
 }
 
 void Training::save_if_due() {
   if (config_.save_steps <= 0 || state_.step % config_.save_steps != 0 || state_.step >= config_.max_steps) return;
+  save();
+}
+
+void Training::save_interrupted() {
+  const auto newest = checkpoint_at_most(stage_.dir, state_.step);
+  if (state_.step > 0 && !(newest && newest->state.step == state_.step)) save();
+}
+
+void Training::save() {
   stage_.store.flush();
   save_checkpoint(stage_.dir, model_, optimizer_, reference_.get(), state_);
 }

@@ -9,6 +9,7 @@
 
 #include "rl/checkpoint.h"
 #include "rl/config.h"
+#include "rl/host.h"
 #include "rl/optimizer.h"
 #include "rl/progress.h"
 #include "rl/run_store.h"
@@ -23,6 +24,7 @@ struct StageContext {
   RunStore& store;
   Progress& progress;
   std::string made_by;  ///< made_by.json of what the stage makes; see rl/lineage.h
+  Host host = {};
 };
 
 using Metrics = std::map<std::string, double>;
@@ -44,10 +46,14 @@ class Training {
   void finish_step(StepRecord record);
   /// A checkpoint when one is due. The store is made durable first, so no checkpoint knows of a step the store lacks.
   void save_if_due();
+  /// A checkpoint of a run that is interrupted between two steps, unless there is one of this state.
+  void save_interrupted();
   /// Writes final/; returns the last step's metrics.
   Metrics finish();
 
  private:
+  void save();
+
   const StageContext& stage_;
   OptimConfig config_;
   Model model_;

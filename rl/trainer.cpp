@@ -37,22 +37,41 @@ class Trainer {
   }
 
   // The loop: each line makes one value from those before it.
+  void rollout() {
+    check_stop(stage_.host.stop);
+    const std::vector<Group> groups = sample_and_score();
+    std::vector<Minibatch> minibatches = make_minibatches(config_, stage_.seed, step(), groups, end_token());
+    measure_gap(minibatches);
+    for (int64_t pass = 0; pass < config_.num_iterations; ++pass) {
+      for (Minibatch& m : minibatches) record(m, update(m, pass == 0 && &m == &minibatches.front()), pass);
+    }
+    training_.save_if_due();
+  }
+
   Metrics run() {
-    while (training_.state().step < config_.optim.max_steps) {
-      const std::vector<Group> groups = sample_and_score();
-      std::vector<Minibatch> minibatches = make_minibatches(config_, stage_.seed, step(), groups, end_token());
-      measure_gap(minibatches);
-      for (int64_t pass = 0; pass < config_.num_iterations; ++pass) {
-        for (Minibatch& m : minibatches) record(m, update(m, pass == 0 && &m == &minibatches.front()), pass);
+    while (step() < config_.optim.max_steps) {
+      const TrainerState before = training_.state();
+      try {
+        rollout();
+      } catch (const Interrupted&) {
+        keep_progress(before);
+        throw;
       }
-      training_.save_if_due();
     }
     return training_.finish();
   }
 
  private:
+  // Runs go on between rollouts: inside of one whose first update is done, the last checkpoint is all there is.
+  void keep_progress(const TrainerState& before) {
+    if (step() == before.step) training_.state() = before;
+    if (step() % (config_.steps_per_generation * config_.num_iterations) == 0) training_.save_interrupted();
+  }
+
   int64_t step() { return training_.state().step; }
-  Learner learner() { return {training_.policy(), training_.reference(), training_.optimizer()}; }
+  Learner learner() {
+    return {training_.policy(), training_.reference(), training_.optimizer(), stage_.host.stop, stage_.host.loss};
+  }
   int32_t end_token() { return end_tokens(training_.policy().config())[0]; }
 
   // The groups of a rollout. With dynamic sampling, those that teach nothing give way to groups of further prompts;
@@ -102,7 +121,8 @@ class Trainer {
               .policy_version = step(),
               .on_group = [&](int64_t p, std::span<const Rollout> group) { scorer.add(static_cast<size_t>(p), group); },
               .speculate = config_.speculative_decoding,
-              .drafts = rollout_.drafts.get()});
+              .drafts = rollout_.drafts.get(),
+              .stop = stage_.host.stop});
     seconds_["time/rollout"] += watch_.lap();
     std::vector<Group> groups = scorer.finish();
     seconds_["time/reward"] += watch_.lap();  // what sampling did not hide
@@ -164,6 +184,7 @@ class Trainer {
       metrics["dynamic_sampling/flat_frac"] = rollout_.flat_frac;
     }
     metrics["time/store"] = seconds_store_;
+    metrics["epoch"] = static_cast<double>(training_.state().num_prompts) / static_cast<double>(prompts_.size());
     seconds_.clear();
     watch_.lap();
     StepRecord record{.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)};

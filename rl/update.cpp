@@ -244,7 +244,7 @@ struct PartResult {
   std::vector<at::Tensor> gradients;  // empty: added already
   at::Tensor logprobs;                // (M) of the policy
   LossOutput loss;
-  double entropy;
+  double entropy, best;
   at::Tensor mtp_loss;  // undefined: none
   RouterLoad router;
 };
@@ -262,12 +262,14 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   // not of a small policy, whose sums would then depend on the number of lanes
   const AddingGradients adding(policy, !policy.fits_a_core());
   const auto compute = [&](const Part& part) {
+    check_stop(options.stop);
     PartResult r;
     const bool balance = options.router_aux_loss_alpha > 0;
     const at::Tensor hidden = forward(policy, part, &r.router, balance, recompute);
     const TokenLogprobs out = evaluate(policy, part.batch, hidden, options.inv_temperature);
     r.logprobs = out.logprobs.detach();
     r.entropy = out.entropy.sum().item<double>();
+    r.best = out.is_best.sum().item<double>();
     r.loss = loss_of(part, hidden, out.logprobs);
     at::Tensor total = r.loss.loss;
     if (options.mtp_loss_weight > 0 && policy.predictor()) {
@@ -275,6 +277,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
       total = total + options.mtp_loss_weight * r.mtp_loss;
     }
     total = with_balance_loss(total, r.router, options.router_aux_loss_alpha, part.share);
+    check_stop(options.stop);
     if (one_by_one) {  // the same sums without a second set of gradients
       torch::autograd::backward({total}, {});
     } else {
@@ -290,12 +293,18 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
     stats.loss += r.loss.loss.template item<double>();
     stats.mtp_loss += r.mtp_loss.defined() ? r.mtp_loss.template item<double>() : 0;
     stats.entropy += r.entropy;
+    stats.accuracy += r.best;
     stats.clip_ratio += r.loss.clipped;
+    stats.clip_low += r.loss.clipped_low;
+    stats.clip_high += r.loss.clipped_high;
+    stats.clip_low_min = std::min(stats.clip_low_min, r.loss.low_min);
+    stats.clip_high_max = std::max(stats.clip_high_max, r.loss.high_max);
     stats.kl += r.loss.kl;
     add_counts(counts, r.router.counts);
   });
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
-  for (double* sum : {&stats.entropy, &stats.clip_ratio, &stats.kl}) *sum /= tokens;
+  for (double* sum : {&stats.entropy, &stats.accuracy, &stats.clip_ratio, &stats.clip_low, &stats.clip_high, &stats.kl})
+    *sum /= tokens;
   stats.has_router = !counts.empty();
   stats.max_vio = max_violation(counts);
   if (options.router_bias_update_rate > 0) update_router_biases(policy, counts, options.router_bias_update_rate);
@@ -307,6 +316,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
 std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
   std::vector<float> all;
   const auto compute = [&](const Part& part) {
+    check_stop(options.stop);
     at::NoGradGuard no_grad;
     const at::Tensor hidden = forward(policy, part, nullptr, false);
     return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
@@ -318,6 +328,13 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
 }
 
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
+                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options,
+                                       const LogprobsSeen& seen) {
+  const auto loss = [&](const LossInput& in) { return policy_loss(spec, in); };
+  return accumulate_policy_gradient(policy, batch, PolicyLoss(loss), ref_logprobs, options, seen);
+}
+
+UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const PolicyLoss& loss,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen) {
   const auto loss_of = [&](const Part& part, const at::Tensor&, const at::Tensor& logprobs) {
@@ -333,7 +350,7 @@ UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch,
       const auto begin = ref_logprobs.begin() + part.first_loss_token;
       in.ref_logprobs = tensor_of(std::vector<float>(begin, begin + part.batch.num_loss_tokens()), type);
     }
-    return policy_loss(spec, in);
+    return loss(in);
   };
   return accumulate(policy, batch, options, loss_of, seen);
 }

@@ -11,6 +11,7 @@
 #include "rl/distillation.h"
 #include "rl/loss.h"
 #include "rl/optimizer.h"
+#include "rollout/interrupted.h"
 
 namespace hone {
 
@@ -27,16 +28,20 @@ struct UpdateOptions {
   double rate_factor = 1.0;
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
+  std::stop_token stop = {};     ///< asked in every part; then Interrupted is thrown and no weight has changed
   double mtp_loss_weight = 0.0;  ///< of the predictor's own cross-entropy; nothing without a predictor
 };
 
 struct UpdateStats {
   double loss = 0;
-  double entropy = 0;     ///< mean over loss tokens, nats
-  double kl = 0;          ///< mean over loss tokens
-  double clip_ratio = 0;  ///< share of loss tokens
-  double grad_norm = 0;   ///< before clipping
-  double max_vio = 0;     ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
+  double entropy = 0;                          ///< mean over loss tokens, nats
+  double kl = 0;                               ///< mean over loss tokens
+  double clip_ratio = 0;                       ///< share of loss tokens
+  double clip_low = 0, clip_high = 0;          ///< of these, with a negative and with a positive advantage
+  double clip_low_min = 1, clip_high_max = 0;  ///< least and largest share of such tokens in one sequence
+  double accuracy = 0;                         ///< share of loss tokens that are the most likely ones
+  double grad_norm = 0;                        ///< before clipping
+  double max_vio = 0;  ///< (largest expert load - mean) / mean, averaged over layers (Loss-Free Balancing eq. 4)
   bool has_router = false;
   double mtp_loss = 0;  ///< before its weight
 };
@@ -47,8 +52,11 @@ std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, cons
 /// Called with the policy's log-probs (M) of a part and the index of its first loss token, part by part in order.
 using LogprobsSeen = std::function<void(std::span<const float> policy_logprobs, int64_t first)>;
 
-/// Adds this batch's gradient of the policy loss to the parameters. std::runtime_error when max_memory_bytes is too
+/// Adds this batch's gradient of a policy loss to the parameters. std::runtime_error when max_memory_bytes is too
 /// small even so. ref_logprobs (M) and `seen` may be empty.
+UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const PolicyLoss& loss,
+                                       const std::vector<float>& ref_logprobs, const UpdateOptions& options,
+                                       const LogprobsSeen& seen = {});
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,
                                        const std::vector<float>& ref_logprobs, const UpdateOptions& options,
                                        const LogprobsSeen& seen = {});

@@ -104,6 +104,7 @@ class Generation {
     at::NoGradGuard no_grad;
     admit();
     while (!active_.empty()) {
+      check_stop(options_.stop);
       if (options_.speculate) draft();
       advance();
       admit();

@@ -23,6 +23,7 @@
 
 #include "models/policy.h"
 #include "models/tokenizer.h"
+#include "rollout/interrupted.h"
 #include "rollout/random.h"
 #include "rollout/sampler.h"
 #include "rollout/types.h"
@@ -56,6 +57,7 @@ struct GenerateOptions {
   bool speculate = false;         ///< needs a policy with a predictor
   DraftCounts* drafts = nullptr;  ///< added to when not null
   int64_t max_batch = 0;          ///< completions in flight in a stream; 0: as many as pay (see completions_in_flight)
+  std::stop_token stop = {};      ///< asked before every token; then Interrupted is thrown
 };
 
 /// Ends a completion: the ids of config.json, else <eos>. Throws std::runtime_error when the model names none.

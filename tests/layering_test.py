@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "rl": ["rewards", "rollout", "models"],
     "recipes": ["rewards", "rl", "rollout", "models"],
     "cli": LIBRARY,
-    "python": LIBRARY,
+    "python": [*LIBRARY, "cli"],
     "bench": LIBRARY,
     "tests": LIBRARY,
 }

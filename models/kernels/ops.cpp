@@ -1104,12 +1104,13 @@ struct MeasureRows {
   const at::Tensor& forbidden;
   int64_t v;
   LogprobPlan& plan;
-  float *logprobs, *entropy;
+  float *logprobs, *entropy, *is_best;
   void operator()(int64_t row, const float* z) const {
     const cpu::RowStats s = cpu::row_stats(z, v, plan.inv_temperature, forbidden_of(forbidden, row));
     plan.stats[static_cast<size_t>(row)] = s;
     logprobs[row] = cpu::token_logprob(z[targets[row]], s, plan.inv_temperature);
     entropy[row] = s.entropy;
+    is_best[row] = z[targets[row]] >= s.max ? 1 : 0;
   }
   void finish(int64_t, int64_t, const at::Tensor&) const {}
 };
@@ -1139,13 +1140,15 @@ TokenLogprobs measure(const at::Tensor& hidden, const Weight& head, const at::Te
                       const at::Tensor& forbidden, LogprobPlan& plan) {
   const int64_t n = hidden.size(0), v = head.tensor().size(0);
   plan.stats.resize(static_cast<size_t>(n));
-  TokenLogprobs out{at::empty({n}, hidden.options()), at::empty({n}, hidden.options())};
+  const auto empty = [&] { return at::empty({n}, hidden.options()); };
+  TokenLogprobs out{empty(), empty(), empty()};
   const int64_t* target = targets.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < n; ++i) {
     TORCH_CHECK(target[i] >= 0 && target[i] < v, "token id ", target[i], " at row ", i,
                 " is outside the vocabulary of ", v);
   }
-  for_logits(hidden, head, MeasureRows{target, forbidden, v, plan, data(out.logprobs), data(out.entropy)});
+  for_logits(hidden, head,
+             MeasureRows{target, forbidden, v, plan, data(out.logprobs), data(out.entropy), data(out.is_best)});
   return out;
 }
 
@@ -1157,8 +1160,8 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
     TokenLogprobs out = measure(hidden, *head, targets, forbidden.value_or(at::Tensor()), plan);
     ctx->save_for_backward({hidden, head_w, targets, forbidden.value_or(at::Tensor())});
     hold(ctx, std::pair{std::move(plan), *head});
-    ctx->mark_non_differentiable({out.entropy});
-    return {out.logprobs, out.entropy};
+    ctx->mark_non_differentiable({out.entropy, out.is_best});
+    return {out.logprobs, out.entropy, out.is_best};
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
@@ -1182,7 +1185,7 @@ TokenLogprobs ops::token_logprobs(const at::Tensor& hidden, const Weight& head, 
   const at::Tensor h = hidden.contiguous();
   if (wants_grad({&hidden, &head.tensor()})) {
     auto out = TokenLogprobsFn::apply(h, head.tensor(), targets, optional(forbidden), &head, inv_temperature);
-    return {out[0], out[1]};
+    return {out[0], out[1], out[2]};
   }
   LogprobPlan plan{static_cast<float>(inv_temperature), {}};
   return measure(h, head, targets, forbidden, plan);

@@ -124,6 +124,7 @@ struct RoutingRule {
 struct TokenLogprobs {
   at::Tensor logprobs;  // (N) float
   at::Tensor entropy;   // (N) float, detached
+  at::Tensor is_best;   // (N) float, detached: 1 where no token has a larger logit than the target, else 0
 };
 
 namespace ops {

@@ -104,7 +104,8 @@ TokenLogprobs token_logprobs(const at::Tensor& hidden, const at::Tensor& head, c
   const at::Tensor logp = logits.log_softmax(1);
   const at::Tensor p = logp.exp();
   const at::Tensor entropy = -(p * logp.masked_fill(p == 0, 0)).sum(1);
-  return {logp.gather(1, targets.unsqueeze(1)).squeeze(1), entropy.detach()};
+  const at::Tensor own = logp.gather(1, targets.unsqueeze(1)).squeeze(1);
+  return {own, entropy.detach(), (own >= std::get<0>(logp.max(1))).to(logp.scalar_type()).detach()};
 }
 
 }  // namespace hone::reference

@@ -120,7 +120,7 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
     def test_database_of_a_newer_version(self):
         run = self.copy_of_run()
         with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
-            db.execute("PRAGMA user_version = 99")
+            db.execute(f"PRAGMA application_id = {0x686f6e00 + 99}")
         before = (run / "run.db").read_bytes()
         self.refused(1, ["run.db", "99"], "train", self.recipe, "--run-dir", run, "--resume")
         for verb in ("inspect", "report"):

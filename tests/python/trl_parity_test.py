@@ -25,6 +25,9 @@ from trl.rewards import get_soft_overlong_punishment
 
 import tiny_models
 
+# bnpo's value depends on which completions share a micro-batch; TRL deals them at random
+trl.trainer.grpo_trainer.shuffle_sequence_dict = lambda batch: batch
+
 TOLERANCE = 1e-5  # of the loss, of the gradient as a whole vector, and of the largest difference in one element
 PROMPTS, GROUP, LENGTH = 6, 4, 12
 failures = []
@@ -193,6 +196,10 @@ LOSSES = {
     "cispo": ({"loss_type": "cispo", "epsilon": 1.0, "epsilon_high": 0.3}, {"loss_type": "cispo", "epsilon_high": 1.3}),
     "gspo": ({"loss_type": "gspo", "epsilon": 0.05, "epsilon_high": 0.04},
              {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.05, "epsilon_high": 0.04}),
+    "sapo": ({"loss_type": "sapo", "sapo_temperature_neg": 1.2}, {"loss_type": "sapo", "sapo_temperature_neg": 1.2}),
+    "bnpo": ({"loss_type": "bnpo"}, {"loss_type": "bnpo"}),
+    "grpo, two-sided clip": ({"loss_type": "grpo", "delta": 1.3}, {"loss_type": "grpo", "delta": 1.3}),
+    "dapo, two-sided clip": ({"loss_type": "dapo", "delta": 1.25}, {"loss_type": "dapo", "delta": 1.25}),
 }
 SHARED = {
     "": {},
@@ -227,6 +234,7 @@ class Parity:
     def compare(self, name, own_options, trl_options, micro_batches):
         groups = self.groups[own_options.get("temperature", 1.0)]
         part = 4096 if micro_batches == 1 else 64
+        own_options = own_options | {"bnpo_sequences": PROMPTS * GROUP // micro_batches}
         own = self.hone.policy_step(self.policy, self.reference, groups, part, own_options)
         theirs = trl_policy_step(self.policy, self.reference, groups, micro_batches, trl_options, self.work)
         loss, gradient = gaps(own, theirs)
@@ -252,8 +260,6 @@ class Parity:
         for name, (loss, shared) in ONCE.items():
             own, theirs = LOSSES[loss]
             self.compare(name, TRL_ADVANTAGES | own | shared, theirs | shared, 4)
-        # bnpo divides by the tokens of a micro-batch: with one it is dapo, with several it is another loss each time
-        self.compare("bnpo = dapo", TRL_ADVANTAGES | {"loss_type": "dapo"}, {"loss_type": "bnpo"}, 1)
 
     def controls(self):
         own, theirs = LOSSES["dapo"]
@@ -263,7 +269,7 @@ class Parity:
         changes = {
             "epsilon": {"epsilon": 0.21}, "epsilon_high": {"epsilon_high": 0.15}, "beta": {"beta": 0.041},
             "KL estimator": {"kl_estimator": "k2"}, "weight of the KL": {"use_bias_correction_kl": True}, "normaliser": {"loss_type": "grpo"}, "population std": {"sample_std": False},
-            "cispo": {"loss_type": "cispo"}, "advantage epsilon": {"advantage_epsilon": 1e-2}, "temperature": {"temperature": 1.001},
+            "cispo": {"loss_type": "cispo"}, "two-sided clip": {"delta": 1.3}, "bnpo": {"loss_type": "bnpo", "bnpo_sequences": 8}, "advantage epsilon": {"advantage_epsilon": 1e-2}, "temperature": {"temperature": 1.001},
         }
         for name, change in changes.items():
             answer = self.hone.policy_step(self.policy, self.reference, self.groups[1.0], 64, own | change)

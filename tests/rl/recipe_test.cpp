@@ -109,7 +109,7 @@ TEST(Recipe, DescribeHasEveryKeyWithItsHelp) {
   const std::string text = describe(small());
   EXPECT_THAT(text, HasSubstr("epsilon_high: 0.2"));
   EXPECT_THAT(text, HasSubstr("# and from above at 1 + epsilon_high"));
-  EXPECT_THAT(text, HasSubstr("grpo | dapo | dr_grpo | gspo | cispo"));
+  EXPECT_THAT(text, HasSubstr("grpo | bnpo | dapo | dr_grpo | gspo | cispo | sapo"));
 }
 
 // ---- overrides ------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ TEST(RecipeError, WrongTypesAndRangesNameWhatIsAllowed) {
       {"adam_epsilon: 0", "allowed is a number above 0"},
       {"sample_std: maybe", "allowed is true or false"},
       {"sample_std: 'true'", "allowed is true or false"},
-      {"loss_type: ppo", "loss_type is 'ppo', allowed is one of grpo, dapo, dr_grpo, gspo, cispo"},
+      {"loss_type: ppo", "loss_type is 'ppo', allowed is one of grpo, bnpo, dapo, dr_grpo, gspo, cispo, sapo"},
       {"reward_weights: {a: 1}", "allowed is a list of numbers"},
       {"reward_weights: [1, high]", "allowed is a number"},
       {"reflection_words: {a: 1}", "allowed is a list of texts"},

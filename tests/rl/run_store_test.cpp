@@ -357,13 +357,13 @@ TEST(RunStore, KillLosesNothingThatWasFlushedAndLeavesNoStepInPart) {
 TEST(RunStore, NewerVersionIsRefusedAndLeftAlone) {
   TemporaryDir dir;
   RunStore::open(dir.path())->write(make_record("rl", 0));
-  execute(dir.path() / "run.db", "PRAGMA user_version = 2");
+  execute(dir.path() / "run.db", "PRAGMA application_id = " + std::to_string(0x686f6e02));
   for (const auto& message :
        {message_of([&] { RunStore::open(dir.path()); }), message_of([&] { RunReader r(dir.path()); })}) {
     EXPECT_THAT(message, HasSubstr((dir.path() / "run.db").string()));
     EXPECT_THAT(message, HasSubstr("made by a newer hone (format 2, this one reads up to 1)"));
   }
-  execute(dir.path() / "run.db", "PRAGMA user_version = 1");
+  execute(dir.path() / "run.db", "PRAGMA application_id = " + std::to_string(0x686f6e01));
   EXPECT_EQ(RunStore::open(dir.path())->last_step("rl"), 0);
 }
 

@@ -103,6 +103,7 @@ struct Case {
   const char* kl;
   double beta;
   bool kl_has_ratio = false;
+  double delta = 0;
 };
 
 // The formulas of loss.h with a loop over tokens; d loss / d policy log-prob by hand, without autograd.
@@ -132,9 +133,17 @@ struct SlowLoss {
     if (cispo) {
       out.loss += w * -clipped * a * policy[t];
       out.gradient[t] += w * -clipped * a;
+    } else if (std::string(c.loss_type) == "sapo") {
+      const double tau = a > 0 ? c.sapo_temperature_pos : c.sapo_temperature_neg,
+                   gate = 1 / (1 + std::exp(-tau * (ratio - 1)));
+      out.loss += w * -gate * 4 / tau * a;
+      through_ratio(w * -4 * gate * (1 - gate) * ratio * a);
     } else {
-      const bool active = ratio * a <= clipped * a;  // the unclipped branch is the smaller one
-      out.loss += w * -std::min(ratio * a, clipped * a);
+      const bool too_large = c.delta > 0 && ratio > c.delta;
+      const double plain = (too_large ? c.delta : ratio) * a;
+      const bool active =
+          plain <= clipped * a && !too_large;  // the branch that depends on the ratio is the smaller one
+      out.loss += w * -std::min(plain, clipped * a);
       if (active) through_ratio(w * -ratio * a);
     }
     if (c.beta > 0) {
@@ -157,6 +166,7 @@ TEST_P(LossTest, LossAndGradientAreThoseOfTheFormula) {
   c.beta = GetParam().beta;
   c.use_bias_correction_kl = GetParam().kl_has_ratio;
   c.epsilon_high = 0.28;
+  c.delta = GetParam().delta;
   const LossSpec spec = loss_spec(c);
   const Batch b =
       make_batch(toy_groups(5, 4), toy_advantages(5, 4), {.normaliser = spec.normaliser, .max_completion_length = 12});
@@ -175,7 +185,7 @@ TEST_P(LossTest, LossAndGradientAreThoseOfTheFormula) {
                                              .num_sequences = b.num_sequences(),
                                              .ref_logprobs = c.beta > 0 ? ref : at::Tensor()});
   EXPECT_NEAR(fast.loss.item<double>(), slow.loss, 1e-12);
-  EXPECT_GT(fast.clipped, 0) << "the clip must be met";
+  EXPECT_EQ(fast.clipped > 0, c.loss_type != "sapo") << "the clip must be met";
   fast.loss.backward();
   const auto gradient = values(policy.grad());
   for (size_t t = 0; t < gradient.size(); ++t) EXPECT_NEAR(gradient[t], slow.gradient[t], 1e-12) << t;
@@ -186,7 +196,16 @@ INSTANTIATE_TEST_SUITE_P(All, LossTest,
                                            Case{"dapo", "k1", 0.1}, Case{"dapo", "k2", 0.1}, Case{"dr_grpo", "k3", 0},
                                            Case{"gspo", "k3", 0}, Case{"gspo", "k3", 0.1}, Case{"cispo", "k3", 0},
                                            Case{"cispo", "k3", 0.1}, Case{"dapo", "k3", 0.1, true},
-                                           Case{"gspo", "k3", 0.1, true}, Case{"grpo", "k1", 0.1, true}));
+                                           Case{"gspo", "k3", 0.1, true}, Case{"grpo", "k1", 0.1, true},
+                                           Case{"sapo", "k3", 0}, Case{"sapo", "k3", 0.1},
+                                           Case{"dapo", "k3", 0, false, 1.3}, Case{"bnpo", "k3", 0}));
+
+TEST(Loss, BnpoIsTheMeanOfItsMicroBatches) {
+  const BatchOptions options{.normaliser = Normaliser::kMicroBatchTokenMean, .micro_batch_sequences = 2};
+  const std::vector<double> weights = sequence_weights({3, 1, 2, 2, 6}, options);
+  const std::vector<double> expected{1 / 12., 1 / 12., 1 / 12., 1 / 12., 1 / 18.};
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_DOUBLE_EQ(weights[i], expected[i]) << i;
+}
 
 TEST(Loss, AtRatioOneTheGradientIsTheAdvantageOverTheNormaliser) {
   const Batch b = make_batch(toy_groups(3, 4), toy_advantages(3, 4), {.normaliser = Normaliser::kSequenceMean});

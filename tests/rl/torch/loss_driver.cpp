@@ -73,6 +73,7 @@ Json policy_loss_of(const Json& row, const Model& model, UpdateOptions options) 
   const Batch batch = make_batch(groups, advantages,
                                  {.normaliser = spec.normaliser,
                                   .max_completion_length = config.sampling.max_new_tokens,
+                                  .micro_batch_sequences = config.bnpo_sequences,
                                   .mask_truncated = config.mask_truncated_completions});
   std::vector<float> reference;
   if (config.beta > 0)

@@ -1,0 +1,37 @@
+"""Python functions that a recipe names: `module:function`."""
+
+import importlib
+import os
+import sys
+
+from ._rewards import BatchReward
+from .rewards import name_of
+
+
+def find(name):
+    """The function, with the working directory on the path. Raises ValueError saying what is missing."""
+    module_name, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"python:{name}: {error}; modules are looked up from the working directory and PYTHONPATH") from error
+    if not callable(found):
+        raise ValueError(f"python:{name} is {found!r}; name a function")
+    return found
+
+
+def find_reward(name):
+    """(name in metrics, function of groups)."""
+    function = find(name)
+    return name_of(function), BatchReward(function)
+
+
+def run_stage(name, data):
+    """(rows, metrics) of a stage's function."""
+    result = find(name)(*data)
+    rows, metrics = result if isinstance(result, tuple) else (result, {})
+    return list(rows), {key: float(value) for key, value in metrics.items()}
