@@ -277,11 +277,19 @@ std::vector<Box> find_boxes(std::string_view text) {
 }
 
 bool are_alternatives(const Box& first, const Box& second, std::string_view text) {
-  constexpr size_t kClose = 10, kNear = 100;
+  constexpr size_t kClose = 10, kNear = 100, kSays = 8;
   if (first.content == second.content) return false;
-  const auto between = text.substr(first.end, second.begin - first.end);
+  auto between = text.substr(first.end, second.begin - first.end);
   if (between.size() < kClose) return true;
   if (between.size() > kNear) return false;
+  // of several sentences the last one tells, if it says anything
+  between = undressed_end(between);
+  size_t last = 0;
+  for (const std::string_view stop : {". ", ".\n", "? ", "?\n", "! ", "!\n", "\n\n"}) {
+    const size_t at = between.rfind(stop);
+    if (at != kNone) last = std::max(last, at + stop.size());
+  }
+  if (between.size() - last >= kSays) between.remove_prefix(last);
   for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either", "could be",
                                       "could also", "might be", "might also"}) {
     for (size_t i = 0; i + word.size() <= between.size(); ++i) {

@@ -42,6 +42,9 @@ TEST(Commitment, Boxes) {
   EXPECT_EQ(joined_alternatives("\\boxed{5} or, who knows, $\\boxed{6}$"), "5,6");
   EXPECT_EQ(joined_alternatives("\\boxed{4}, \\boxed{5}, \\boxed{6}"), "4,5,6");
   EXPECT_EQ(joined_alternatives("\\boxed{5} for the first, so in the end $\\boxed{6}$"), "") << "'for' is not 'or'";
+  EXPECT_EQ(joined_alternatives("\\boxed{5} or something else? Let me see.\n\n**Final answer:** $\\boxed{6}$"), "");
+  EXPECT_EQ(joined_alternatives("\\boxed{5}. Or it may well be \\boxed{6}"), "5,6");
+  EXPECT_EQ(joined_alternatives("\\boxed{5} or this one. $\\boxed{6}$"), "5,6");
   EXPECT_EQ(joined_alternatives("\\boxed{5} \\boxed{5}"), "");
   EXPECT_EQ(joined_alternatives("\\boxed{\\frac{1}{2}}"), "");
 }
