@@ -108,8 +108,8 @@ constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",
 constexpr std::string_view kJoints[]{"or",       "to",      "through",     "\u2013",   "\u2014",
                                      "~",        "..",      "and/or",      "maybe",    "perhaps",
                                      "possibly", "or else", "or possibly", "or maybe", "or perhaps"};
-constexpr std::string_view kQuestions[]{"what is", "find",      "compute",  "evaluate",
-                                        "solve",   "calculate", "simplify", "determine"};
+constexpr std::string_view kQuestions[]{"what is",   "find",     "compute",   "evaluate", "solve",
+                                        "calculate", "simplify", "determine", "problem:", "question:"};
 
 /// What denies the whole clause that follows: "I do not think that the answer is 5".
 constexpr std::string_view kClauseDenials[]{"not the case", "not true",    "not think",       "n't think",
@@ -207,9 +207,9 @@ bool starts_with_variable(std::string_view text) {
 /// "[5]x", "[5] - y", "[5]\u00b2", "[5]/6?": the number is a part of mathematics that was not read as a whole.
 bool is_continued(std::string_view after) {
   constexpr std::string_view kPowers[]{"\u00b2", "\u00b3", "\u00b9", "\u2074", "\u2030"};
-  constexpr std::string_view kOperators[]{"+", "-",      "*",      "/",      "^",      "|",
-                                          ":", "\u00d7", "\u00f7", "\u00b7", "\u00b1", "\u22c5"};
-  if (starts_with_any(after, kPowers) || starts_with_variable(after)) return true;
+  constexpr std::string_view kOperators[]{"+",      "-",      "*",      "/",      "^",   "|",      ":",     "\u00d7",
+                                          "\u00f7", "\u00b7", "\u00b1", "\u22c5", "...", "\u2026", "\u2192"};
+  if (starts_with_any(after, kPowers) || starts_with_variable(after) || after.starts_with(" per cent")) return true;
   if (after.size() > 1 && ascii_lower(after[0]) == 'e' && is_ascii_digit(after[1])) return true;  // 6.02e3
   const auto rest = after.substr(std::min(after.find_first_not_of(' '), after.size()));
   const auto* sign = std::ranges::find_if(kOperators, [&](auto s) { return rest.starts_with(s); });

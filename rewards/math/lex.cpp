@@ -290,7 +290,10 @@ class Lexer {
   }
 
   bool space_command(std::string_view name) {
-    if (name == "ldots" && !tokens_.empty() && tokens_.back().is(',')) tokens_.pop_back();
+    if (name == "ldots" && !tokens_.empty() && tokens_.back().is(',')) {
+      if (!quirks_) return false;  // says that more elements follow
+      tokens_.pop_back();
+    }
     add_space(0);
     return true;
   }

@@ -389,7 +389,8 @@ class Parser {
     if (const auto* mixed = slashed_mixed_number(begin, first)) return mixed;
     while (starts_factor()) {
       const bool fraction = peek().is_command("frac");
-      if (!quirks_ && peek().kind == Tok::kNumber && only_numbers(begin)) return numbers_in_a_row(begin);
+      const bool after_digits = tokens_[begin].kind == Tok::kNumber && factors.back()->is_number();
+      if (!quirks_ && peek().kind == Tok::kNumber && after_digits) return numbers_in_a_row(begin);
       begin = at_;
       const auto* next = parse_postfix();
       if (!scalar(next)) return nullptr;
