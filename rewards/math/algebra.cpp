@@ -275,7 +275,7 @@ Expr Algebra::power(Expr base, Expr exponent) {
   if (base->is(Op::kMatrix)) return matrix_power(base, exponent);
   if (!spend(2)) return undefined();
   if (!exponent->is_number()) {
-    if (base->is_number() && base->value->is_one()) return base;
+    if (base->is_number() && base->value->is_one()) return contains(exponent, Op::kInfinity) ? undefined() : base;
     // e^(c ln y) is y^c
     const auto part = split(exponent);
     if (base->is(Op::kE) && part.rest && part.rest->is(Function::kLog))
@@ -286,7 +286,7 @@ Expr Algebra::power(Expr base, Expr exponent) {
     return arena_.make(Op::kPower, {base, exponent});
   }
   const Rational& n = *exponent->value;
-  if (n.is_zero()) return number(1);
+  if (n.is_zero()) return contains(base, Op::kInfinity) ? undefined() : number(1);
   if (n.is_one()) return base;
   switch (base->op) {
     case Op::kNumber:

@@ -108,14 +108,25 @@ constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",
 constexpr std::string_view kJoints[]{"or",       "to",      "through",     "\u2013",   "\u2014",
                                      "~",        "..",      "and/or",      "maybe",    "perhaps",
                                      "possibly", "or else", "or possibly", "or maybe", "or perhaps"};
-constexpr std::string_view kQuestions[]{"what is", "find",      "compute",  "evaluate",
-                                        "solve",   "calculate", "simplify", "determine"};
+constexpr std::string_view kQuestions[]{"what is",   "find",     "compute",   "evaluate", "solve",
+                                        "calculate", "simplify", "determine", "problem:", "question:"};
+
+/// What denies the whole clause that follows: "I do not think that the answer is 5".
+constexpr std::string_view kClauseDenials[]{"not the case", "not true",    "not think",       "n't think",
+                                            "not believe",  "n't believe", "I doubt",         "false that",
+                                            "wrong to say", "wrong that",  "impossible that", "incorrect that"};
+
+bool denies_clause(std::string_view before) {
+  const size_t stop = before.find_last_of(".!?\n,;:");
+  const auto clause = before.substr(stop == kNone ? 0 : stop + 1);
+  return std::ranges::any_of(kClauseDenials, [&](auto words) { return clause.find(words) != kNone; });
+}
 
 bool is_denied(std::string_view before) {
   for (const std::string_view filler : {"equal to", "be", "equal"}) {
     if (ends_with_word(before, filler)) before = undressed_end(before.substr(0, before.size() - filler.size()));
   }
-  return ends_with_any(before, kDenials);
+  return ends_with_any(before, kDenials) || denies_clause(before);
 }
 
 /// <b>, </p>: no greater-than sign.
@@ -179,6 +190,55 @@ bool is_before_other_value(std::string_view after) {
   return starts_with_word(after, "and") && starts_with_value(after.substr(3));
 }
 
+bool starts_with_any(std::string_view text, Words words) {
+  return std::ranges::any_of(words, [&](auto word) { return text.starts_with(word); });
+}
+
+constexpr std::string_view kVariables = "xyznik";
+
+/// x of "5x", i, and xy, but no unit: neither 5 m nor 5x4.
+bool starts_with_variable(std::string_view text) {
+  constexpr std::string_view kSigns[]{"\u03c0", "\u221a", "\u03b8"};  // pi, root, theta
+  const size_t end = std::min(text.find_first_not_of(kVariables), text.size());
+  const bool word_goes_on = end < text.size() && is_letter(text[end]);
+  return (end > 0 && end <= 3 && !word_goes_on) || starts_with_any(text, kSigns);
+}
+
+/// "[5]x", "[5] - y", "[5]\u00b2", "[5]/6?": the number is a part of mathematics that was not read as a whole.
+bool is_continued(std::string_view after) {
+  constexpr std::string_view kPowers[]{"\u00b2", "\u00b3", "\u00b9", "\u2074", "\u2030"};
+  constexpr std::string_view kOperators[]{"+",      "-",      "*",      "/",      "^",   "|",      ":",     "\u00d7",
+                                          "\u00f7", "\u00b7", "\u00b1", "\u22c5", "...", "\u2026", "\u2192"};
+  if (starts_with_any(after, kPowers) || starts_with_variable(after) || after.starts_with(" per cent")) return true;
+  if (after.size() > 1 && ascii_lower(after[0]) == 'e' && is_ascii_digit(after[1])) return true;  // 6.02e3
+  const auto rest = after.substr(std::min(after.find_first_not_of(' '), after.size()));
+  const auto* sign = std::ranges::find_if(kOperators, [&](auto s) { return rest.starts_with(s); });
+  if (sign == std::end(kOperators)) return false;
+  auto operand = rest.substr(sign->size());
+  const bool spaced = rest.size() < after.size() || operand.starts_with(' ');
+  if (*sign == ":" && spaced) return false;
+  if (*sign == "+" && !spaced && (operand.empty() || !is_letter(operand[0]))) return true;  // 5+
+  operand = operand.substr(std::min(operand.find_first_not_of(' '), operand.size()));
+  return !operand.empty() && (is_ascii_digit(operand[0]) || starts_with_variable(operand));
+}
+
+/// "x + [5]", "log [5]", "the square root of [5]", "2x = [5]".
+bool is_argument(std::string_view before) {
+  constexpr std::string_view kFunctions[]{"log", "ln", "sin", "cos", "tan", "sqrt", "root of", "\u221a"};
+  const auto trimmed = [](std::string_view text) { return text.substr(0, text.find_last_not_of(' ') + 1); };
+  const auto is_variable_end = [](std::string_view text) {
+    const bool is_name = !text.empty() && kVariables.find(text.back()) != kNone;
+    return is_name && (text.size() == 1 || !is_letter(text[text.size() - 2]));
+  };
+  before = trimmed(before);
+  if (ends_with_any(before, kFunctions)) return true;
+  if (before.empty() || std::string_view("+-*/^=").find(before.back()) == kNone) return false;
+  const auto left = trimmed(before.substr(0, before.size() - 1));
+  if (before.back() != '=') return is_variable_end(left);
+  const bool has_factor = is_variable_end(left) && left.size() > 1 && is_ascii_digit(left[left.size() - 2]);
+  return has_factor || left.ends_with("\u00b2") || left.ends_with("\u00b3");
+}
+
 /// The sentence before a candidate asks for something.
 bool asks(std::string_view before) {
   const size_t stop = before.find_last_of(".!?\n");
@@ -217,11 +277,19 @@ std::vector<Box> find_boxes(std::string_view text) {
 }
 
 bool are_alternatives(const Box& first, const Box& second, std::string_view text) {
-  constexpr size_t kClose = 10, kNear = 100;
+  constexpr size_t kClose = 10, kNear = 100, kSays = 8;
   if (first.content == second.content) return false;
-  const auto between = text.substr(first.end, second.begin - first.end);
+  auto between = text.substr(first.end, second.begin - first.end);
   if (between.size() < kClose) return true;
   if (between.size() > kNear) return false;
+  // of several sentences the last one tells, if it says anything
+  between = undressed_end(between);
+  size_t last = 0;
+  for (const std::string_view stop : {". ", ".\n", "? ", "?\n", "! ", "!\n", "\n\n"}) {
+    const size_t at = between.rfind(stop);
+    if (at != kNone) last = std::max(last, at + stop.size());
+  }
+  if (between.size() - last >= kSays) between.remove_prefix(last);
   for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either", "could be",
                                       "could also", "might be", "might also"}) {
     for (size_t i = 0; i + word.size() <= between.size(); ++i) {
@@ -314,6 +382,9 @@ Objection objection(std::string_view part, const Candidate& candidate) {
   const bool in_a_row = is_plain && is_in_a_row(last_part(part.substr(0, begin), kAround));
   if (in_a_row || is_after_other_value(before, is_box) || is_before_other_value(after)) {
     return {fmt::format("{} is one of several values", quoted(candidate))};
+  }
+  if (is_plain && (is_continued(after) || is_argument(last_part(part.substr(0, begin), kAround)))) {
+    return {fmt::format("{} is only a part of a formula", quoted(candidate))};
   }
   const bool asked = !is_box && undressed_begin(after).starts_with('?');
   if (asked || (candidate.priority == 300 && asks(before))) {

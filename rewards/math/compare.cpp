@@ -164,6 +164,7 @@ class Comparer {
     if (prediction_assigns) prediction = shortened(prediction);
     if (prediction_equation && !gold_equation) {
       if (quirks || says_value(prediction)) prediction = last_side(prediction);
+      else if (names_value(prediction)) prediction = first_side(prediction);
     } else if (gold_assigns && !prediction_equation) {
       gold = last_side(gold);
     }
@@ -176,6 +177,12 @@ class Comparer {
     if (!unknowns_of(left).empty() || !is_scalar(left->op) || !is_scalar(right->op)) return false;
     if (is_decimal(right)) return rounds_to(left, right);
     return scalars(left, right) == Equal::kYes;
+  }
+
+  /// 3 = x says 3, too.
+  static bool names_value(Expr equation) {
+    return equation->is(Op::kRelation) && last_side(equation)->is(Op::kSymbol) &&
+           unknowns_of(first_side(equation)).empty();
   }
 
   /// Whether a decimal is a value to as many places as it has.

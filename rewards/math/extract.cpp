@@ -77,8 +77,8 @@ std::string_view scanned_part(std::string_view text) {
 /// out from the right.
 class Candidates::Search {
  public:
-  Search(std::string_view text, const ExtractConfig& config)
-      : text_(text), config_(config), latex_(text), plain_(text), answers_(find_answer_words(text)) {
+  Search(std::string_view text, const ExtractConfig& config, bool quirks)
+      : text_(text), config_(config), latex_(text, quirks), plain_(text), answers_(find_answer_words(text)) {
     for (const int p : {kFinalHope, kFinalIs, kAnswerColon, kAnswerWord}) {
       if (!answers_.empty()) priorities_.push_back(p);
     }
@@ -423,8 +423,8 @@ class Candidates::Search {
   std::vector<Span> spans_;
 };
 
-Candidates::Candidates(std::string_view text, const ExtractConfig& config)
-    : search_(std::make_unique<Search>(scanned_part(text), config)) {}
+Candidates::Candidates(std::string_view text, const ExtractConfig& config, bool quirks)
+    : search_(std::make_unique<Search>(scanned_part(text), config, quirks)) {}
 Candidates::~Candidates() = default;
 std::optional<Candidate> Candidates::next() { return search_->next(); }
 

@@ -61,10 +61,10 @@ constexpr size_t kMaxScannedBytes = 64 << 10;
 std::string_view scanned_part(std::string_view text);
 
 /// Hands out the candidates of a text one after the other; those of a priority are looked for when it is reached.
-/// Keeps views of `text` and `config`, which must outlive it.
+/// `quirks`: environments are Math-Verify's to the letter. Keeps views of `text` and `config`, which must outlive it.
 class Candidates {
  public:
-  Candidates(std::string_view text, const ExtractConfig& config);
+  Candidates(std::string_view text, const ExtractConfig& config, bool quirks);
   ~Candidates();
   /// The next one; empty when there are no more.
   std::optional<Candidate> next();

@@ -69,7 +69,7 @@ class Search {
 
   /// Math-Verify's rule: the first candidate that can be read.
   Found first_readable() {
-    Candidates candidates(text_, config_.extract);
+    Candidates candidates(text_, config_.extract, /*quirks=*/true);
     while (const auto candidate = candidates.next()) {
       if (read(*candidate) || config_.first_match_only || budget_.exhausted()) break;
     }
@@ -95,7 +95,7 @@ class Search {
   /// A gold answer without a math environment is a formula as a whole, or else whatever is found in it.
   Found gold() {
     if (read_whole()) return finish("");
-    Candidates candidates(text_, config_.extract);
+    Candidates candidates(text_, config_.extract, /*quirks=*/false);
     while (const auto candidate = candidates.next()) {
       if (is_part_of_unreadable(*candidate)) continue;
       if (read(*candidate) || budget_.exhausted()) return finish("holds no answer that can be read");
@@ -107,7 +107,7 @@ class Search {
  private:
   Found first_committed() {
     const bool boxes_only = config_.flags.require_box || config_.flags.box_after_think;
-    Candidates candidates(text_, config_.extract);
+    Candidates candidates(text_, config_.extract, /*quirks=*/false);
     constexpr int64_t kUnitsPerLook = 20;
     while (const auto candidate = candidates.next()) {
       if (!budget_.spend(kUnitsPerLook)) break;
@@ -172,14 +172,18 @@ class Search {
   bool read_only_number(const Span& span) {
     static const ExtractConfig kNumbers{.match_types = {MatchType::kExpr}};
     const auto text = unboxed(span);
-    constexpr std::string_view kOthers[]{"<",    ">",    "+",     "\\le",   "\\ge",   "\\ne",   "\\pm",  "\\mp",
-                                         "\\lt", "\\gt", "\\not", "\u2264", "\u2265", "\u2260", "\u00b1"};
+    constexpr std::string_view kOthers[]{"<",      ">",      "+",      "\\le",   "\\ge",  "\\ne",
+                                         "\\pm",   "\\mp",   "\\lt",   "\\gt",   "\\not", "\\lnot",
+                                         "\u00ac", "\u2264", "\u2265", "\u2260", "\u00b1"};
     if (std::ranges::any_of(kOthers, [&](auto sign) { return text.find(sign) != kNone; })) return false;
-    Candidates candidates(text, kNumbers);
+    Candidates candidates(text, kNumbers, /*quirks=*/false);
     const auto digits = [](std::string_view s) { return std::ranges::count_if(s, is_ascii_digit); };
     while (const auto candidate = candidates.next()) {
       const auto& found = candidate->spans[0];
       if (found.kind != SpanKind::kNumber) continue;
+      const auto after = text.substr(static_cast<size_t>(found.text.data() - text.data()) + found.text.size());
+      const size_t next = after.find_first_not_of(' ');
+      if (next != kNone && std::string_view("-*/^_!|&:").find(after[next]) != kNone) return false;
       return digits(found.text) == digits(text) && read(*candidate);
     }
     return false;
@@ -261,6 +265,32 @@ std::string with_plain_dollars(std::string_view text) {
   return plain;
 }
 
+/// Signs beyond ASCII that plain text is written with, as ASCII: "\u22123" is -3, "2\u00bd" 2 1/2. Empty where there is
+/// nothing to do.
+std::string with_ascii_signs(std::string_view text) {
+  struct Sign {
+    std::string_view written, means;
+  };
+  constexpr Sign kSigns[]{{"\u2212", "-"},    {"\u2044", "/"},    {"\u2215", "/"},
+                          {"\uff05", "%"},    {"\u00bd", " 1/2"}, {"\u00bc", " 1/4"},
+                          {"\u00be", " 3/4"}, {"\u2153", " 1/3"}, {"\u2154", " 2/3"}};
+  constexpr std::string_view kFirstBytes = "\xC2\xE2\xEF";
+  std::string plain;
+  size_t done = 0;
+  for (size_t at = text.find_first_of(kFirstBytes); at != kNone; at = text.find_first_of(kFirstBytes, at)) {
+    const auto* sign = std::ranges::find_if(kSigns, [&](auto s) { return text.substr(at).starts_with(s.written); });
+    if (sign == std::end(kSigns)) {
+      ++at;
+      continue;
+    }
+    plain.append(text.substr(done, at - done)).append(sign->means);
+    at += sign->written.size();
+    if (sign->means == "-") at = std::min(text.find_first_not_of(' ', at), text.size());  // this dash is no bullet
+    done = at;
+  }
+  return done == 0 ? plain : plain.append(text.substr(done));
+}
+
 /// GSM8K: what follows the last "####" on its line is the answer, unless there is a box or it is a heading.
 std::string_view after_hashes(std::string_view text) {
   const size_t hashes = text.rfind("####");
@@ -274,7 +304,8 @@ std::string_view after_hashes(std::string_view text) {
 
 Found find_gold(std::string_view text, const MathConfig& config, Budget& budget, bool explain) {
   if (config.compare.upstream_quirks) return Search(text, config, budget, explain).first_readable();
-  return Search(after_hashes(scanned_part(text)), config, budget, explain).gold();
+  const auto plain = with_ascii_signs(text);
+  return Search(after_hashes(scanned_part(plain.empty() ? text : plain)), config, budget, explain).gold();
 }
 
 Found find_prediction(std::string_view text, const MathConfig& config, Budget& budget, bool explain) {
@@ -284,6 +315,8 @@ Found find_prediction(std::string_view text, const MathConfig& config, Budget& b
   none.problem = part.problem;
   if (!part.problem.empty()) return none;
   auto scanned = scanned_part(part.text);
+  const auto ascii = with_ascii_signs(scanned);
+  if (!ascii.empty()) scanned = ascii;
   const auto plain = with_plain_dollars(scanned);
   if (!plain.empty()) scanned = plain;
   const auto line = after_hashes(scanned);

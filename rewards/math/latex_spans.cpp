@@ -102,9 +102,8 @@ LatexScanner::Found LatexScanner::dollars_at(size_t at) {
   if (is_escaped(text_, at)) return {};
   if (at + 1 < text_.size() && text_[at + 1] == '$') return content(at + 2, dollars_.next(at + 2), 2);
   if (at > 0 && is_ascii_digit(text_[at - 1])) return {};  // 5$: money, or the end of something
-  for (size_t end = at + 1; (end = text_.find_first_of("$\n", end)) != kNone; ++end) {
-    if (text_[end] == '\n') return {};
-    if (!is_escaped(text_, end)) return content(at + 1, end, 1);
+  for (size_t end = at + 1; (end = text_.find('$', end)) != kNone; ++end) {
+    if (!is_escaped(text_, end)) return is_on_a_line(at + 1, end) ? content(at + 1, end, 1) : Found();
   }
   return {};
 }
@@ -115,7 +114,29 @@ LatexScanner::Found LatexScanner::display_bracket_at(size_t at) {
 
 LatexScanner::Found LatexScanner::parenthesis_at(size_t at) {
   const size_t end = close_parenthesis_.next(at + 2);
-  return line_.next(at + 2) < end ? Found() : content(at + 2, end, 2);
+  return end != kNone && is_on_a_line(at + 2, end) ? content(at + 2, end, 2) : Found();
+}
+
+/// Whether [begin, end) has no line break, but for those inside \begin..\end.
+bool LatexScanner::is_on_a_line(size_t begin, size_t end) {
+  const size_t line = line_.next(begin);
+  if (line >= end) return true;
+  return !quirks_ && begin_.next(begin) < line && next_outer_line(begin) >= end;
+}
+
+/// The first line break from `at` on that has no \begin before it, or an \end since. Remembered, so that a text full of
+/// formulas that do not end is read once.
+size_t LatexScanner::next_outer_line(size_t at) {
+  if (at >= outer_from_ && at <= outer_line_) return outer_line_;
+  outer_from_ = at;
+  bool inside = false;
+  for (; (at = text_.find_first_of("\n\\", at)) != kNone; ++at) {
+    const auto rest = text_.substr(at);
+    if (rest[0] == '\n' && !inside) break;
+    if (rest.starts_with("\\begin{")) inside = true;
+    if (rest.starts_with("\\end{")) inside = false;
+  }
+  return outer_line_ = at;
 }
 
 LatexScanner::Found LatexScanner::square_bracket_at(size_t at) {

@@ -32,6 +32,7 @@ constexpr std::array<std::string_view, 20> kAccents{
     "bar",       "overline", "vec",     "overrightarrow", "hat",    "widehat", "tilde",
     "widetilde", "dot",      "ddot",    "acute",          "grave",  "breve",   "check",
     "mathcal",   "mathfrak", "mathscr", "boldsymbol",     "mathbb", "mathring"};
+constexpr std::array<std::string_view, 3> kColours{"color", "textcolor", "colorbox"};
 constexpr std::array<std::string_view, 17> kWords{"sin",    "cos",    "tan",  "cot",  "sec", "csc",
                                                   "log",    "ln",     "exp",  "sqrt", "pi",  "arcsin",
                                                   "arccos", "arctan", "sinh", "cosh", "tanh"};
@@ -257,6 +258,12 @@ class Lexer {
     if (is_one_of(name, kSpaces)) return space_command(name);
     if (is_one_of(name, kTexts)) return text_command();
     if (is_one_of(name, kAccents)) return accent(name);
+    if (!quirks_ && is_one_of(name, kColours)) return braced().has_value();  // what is coloured goes on
+    if (!quirks_ && name == "underline") return true;
+    if (!quirks_ && (name == "sfrac" || name == "nicefrac")) {
+      add(Tok::kCommand, "frac");
+      return true;
+    }
     if (name == "begin" || name == "end") return environment(name == "begin");
     if (name == "operatorname") return operator_name();
     for (const auto& [written, means] : kCommandNames) {
@@ -283,7 +290,10 @@ class Lexer {
   }
 
   bool space_command(std::string_view name) {
-    if (name == "ldots" && !tokens_.empty() && tokens_.back().is(',')) tokens_.pop_back();
+    if (name == "ldots" && !tokens_.empty() && tokens_.back().is(',')) {
+      if (!quirks_) return false;  // says that more elements follow
+      tokens_.pop_back();
+    }
     add_space(0);
     return true;
   }
@@ -359,6 +369,14 @@ class Lexer {
     return {};
   }
 
+  /// The letter after white space, as in \vec a.
+  std::optional<std::string_view> one_letter() {
+    const size_t letter = skip_space(source_, at_);
+    if (letter == at_ || letter >= source_.size() || !is_letter(source_[letter])) return {};
+    at_ = letter + 1;
+    return source_.substr(letter, 1);
+  }
+
   static std::string_view trimmed(std::string_view text) {
     while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
     while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
@@ -386,7 +404,8 @@ class Lexer {
   }
 
   bool accent(std::string_view name) {
-    const auto content = braced();
+    auto content = braced();
+    if (!content && !quirks_) content = one_letter();
     if (!content) return false;
     if (name == "mathbb" && content->size() == 1 &&
         std::string_view("RNZQCP").find(*content) != std::string_view::npos) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -378,14 +379,19 @@ class Parser {
            find_function(command, kOtherFunctions);
   }
 
-  /// 2x, 2\frac12, ab(c+d), 1\,000.
+  /// 2x, 2\frac12, 2 1/2, ab(c+d).
   Expr parse_juxtaposed() {
+    size_t begin = at_;
     const auto* first = parse_postfix();
     if (!first || !is_scalar(first->op) || !starts_factor()) return first;
     Exprs factors{first};
     bool after_number = tokens_[at_ - 1].kind == Tok::kNumber;
+    if (const auto* mixed = slashed_mixed_number(begin, first)) return mixed;
     while (starts_factor()) {
       const bool fraction = peek().is_command("frac");
+      const bool after_digits = tokens_[begin].kind == Tok::kNumber && factors.back()->is_number();
+      if (!quirks_ && peek().kind == Tok::kNumber && after_digits) return numbers_in_a_row(begin);
+      begin = at_;
       const auto* next = parse_postfix();
       if (!scalar(next)) return nullptr;
       if (after_number && factors.size() == 1 && fraction && !quirks_ && !starts_factor()) {
@@ -398,6 +404,33 @@ class Parser {
       if (const auto* mixed = mixed_number(factors[0], factors[1])) return mixed;
     }
     return arena_.make(Op::kProduct, factors);
+  }
+
+  /// Whether the tokens read since `begin` are a number as written.
+  bool only_numbers(size_t begin) const {
+    const auto read = std::span(tokens_).subspan(begin, at_ - begin);
+    return std::ranges::all_of(read, [](const Token& token) { return token.kind == Tok::kNumber; });
+  }
+
+  /// 1 5 is no product, as Math-Verify has it, but a name that equals what is written alike.
+  Expr numbers_in_a_row(size_t begin) {
+    std::string name;
+    for (at_ = begin; peek().kind == Tok::kNumber; ++at_) name.append(name.empty() ? "" : " ").append(peek().text);
+    return arena_.make(Op::kOpaque, {}, 0, name);
+  }
+
+  /// 2 1/2, where 2 was read since `begin`; null when what follows is no such part.
+  Expr slashed_mixed_number(size_t begin, Expr whole) {
+    const auto &top = peek(), &bottom = peek(2);
+    const bool slashed = top.kind == Tok::kNumber && peek(1).is('/') && bottom.kind == Tok::kNumber;
+    if (quirks_ || !slashed || !top.space_before || !only_numbers(begin)) return nullptr;
+    const size_t outer = at_;
+    const auto *over = parse_number(), *under = take('/') ? parse_number() : nullptr;
+    const bool goes_on = starts_factor() || peek().is('/') || peek().is('^') || peek().is('!') || peek().is('_');
+    const bool proper = over && under && over->is_integer() && under->is_integer() && *over->value < *under->value;
+    const auto* mixed = proper && !goes_on ? mixed_number(whole, quotient(arena_, over, under)) : nullptr;
+    if (!mixed) at_ = outer;
+    return mixed && take('%') ? arena_.make(Op::kPercent, {mixed}) : mixed;
   }
 
   /// 2\frac12 is 5/2, 2\frac12\% a percentage; null when these two are no mixed number.
@@ -562,7 +595,22 @@ class Parser {
     }
     if (const auto period = take_period(digits)) return repeating(digits, *period);
     const bool decimal = digits.find('.') != std::string::npos;
-    return arena_.number(Rational::from_decimal(digits), decimal ? kDecimal : 0);
+    auto value = Rational::from_decimal(digits);
+    if (const auto exponent = take_power_of_ten()) value = value * power(Rational(10), *exponent);
+    return arena_.number(value, decimal ? kDecimal : 0);
+  }
+
+  /// The 3 of 6.02e3, written without spaces, where the formula or its part ends. 2e-3 is a difference.
+  std::optional<int> take_power_of_ten() {
+    const auto &e = peek(), &digits = peek(1), &next = peek(2);
+    const bool written = e.kind == Tok::kLetter && lower(e.text) == "e" && digits.kind == Tok::kNumber;
+    const bool ends = next.kind == Tok::kEnd || next.is(',') || next.is(')') || next.is('}') || next.is('=');
+    if (quirks_ || !written || !ends || e.space_before || digits.space_before || digits.text.size() > 3) return {};
+    int exponent = 0;
+    const auto* end = digits.text.data() + digits.text.size();
+    if (std::from_chars(digits.text.data(), end, exponent).ptr != end) return {};
+    at_ += 2;
+    return exponent;
   }
 
   /// The 3 of 0.\\overline{3}, after digits with a point.
@@ -617,6 +665,7 @@ class Parser {
     replace_front("overrightarrow", "vec");
     replace_front("widetilde", "tilde");
     replace_front("widehat", "hat");
+    if (name.find('{') == std::string::npos) name.insert(name.size() - 1, "{").append("}");  // \vec a
     return name;
   }
 
@@ -931,7 +980,7 @@ class Parser {
     if (peek().kind != Tok::kSign || (close != ')' && close != ']' && close != '}' && close != 'R')) return nullptr;
     ++at_;
     if (braces != (close == '}' || close == 'R')) return nullptr;
-    return braces ? set_of(lists) : interval_or_tuple(lists, open, close);
+    return braces ? set_of(lists, open == 'L') : interval_or_tuple(lists, open, close);
   }
 
   Expr empty_braces() {
@@ -939,8 +988,12 @@ class Parser {
     return decoration ? nullptr : arena_.make(Op::kNamedSet, {}, static_cast<uint32_t>(NamedSet::kEmpty));
   }
 
-  Expr set_of(const Lists& lists) {
-    if (lists.size() == 1 && lists[0].size() == 1) return lists[0][0];
+  /// \{a\} is a; but \{\emptyset\}, with braces that are `visible`, is not empty.
+  Expr set_of(const Lists& lists, bool visible) {
+    const auto* first = lists[0][0];
+    const bool is_empty_set = first->is(Op::kNamedSet) && first->code == static_cast<uint32_t>(NamedSet::kEmpty);
+    const bool single = lists.size() == 1 && lists[0].size() == 1;
+    if (single && !(visible && is_empty_set)) return first;
     Exprs elements;
     for (const auto& list : lists) elements.insert(elements.end(), list.begin(), list.end());
     return arena_.make(Op::kSet, elements);

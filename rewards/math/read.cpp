@@ -57,7 +57,7 @@ class Reader {
     return budget_.reached() ? too_large(text) : last_of_chain(unread);
   }
 
-  /// Digits and operators, as in a line of Python: numbers and parentheses do not stand side by side.
+  /// Digits and operators, as in a line of Python: numbers and parentheses do not stand side by side, but for 1 3/4.
   Expr arithmetic(std::string_view source) {
     while (!source.empty() && (source.back() == '.' || source.back() == ' ')) source.remove_suffix(1);
     if (source.size() > budget_.limits().formula_bytes) return nullptr;
@@ -65,7 +65,9 @@ class Reader {
     if (!spend_on(source, tokens)) return nullptr;
     for (size_t i = 0; i + 1 < tokens.size(); ++i) {
       const bool ends = tokens[i].kind == Tok::kNumber || tokens[i].is(')');
-      if (ends && (tokens[i + 1].kind == Tok::kNumber || tokens[i + 1].is('('))) return nullptr;
+      const bool number_follows = tokens[i + 1].kind == Tok::kNumber;
+      const bool mixed = !quirks_ && number_follows && !tokens[i].is(')') && tokens[i + 2].is('/');
+      if (ends && ((number_follows && !mixed) || tokens[i + 1].is('('))) return nullptr;
     }
     return parse(tokens, arena_, quirks_, budget_);
   }

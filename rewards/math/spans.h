@@ -12,12 +12,13 @@
 
 namespace hone {
 
-/// Math environments: $$..$$ and \[..\] over several lines, $..$, \(..\) and white space [..] white space within one,
-/// and (unless a box is asked for) a bare \frac of two numbers.
+/// Math environments: $$..$$ and \[..\] over several lines, $..$, \(..\) and white space [..] white space within one
+/// (without quirks the first two may break lines inside \begin..\end), and (unless a box is asked for) a bare \frac of
+/// two numbers.
 class LatexScanner {
  public:
   static constexpr int kMaxEnvironments = 6;
-  explicit LatexScanner(std::string_view text) : text_(text) {}
+  LatexScanner(std::string_view text, bool quirks) : text_(text), quirks_(quirks) {}
 
   /// Up to kMaxEnvironments environments joined by and / or / comma, the first beginning at `at`; appends their
   /// contents. With `boxed` each must hold a \boxed that is not empty. Returns where the match ends (white space and a
@@ -41,12 +42,16 @@ class LatexScanner {
   Found square_bracket_at(size_t at);
   Found fraction_at(size_t at);
   Found content(size_t begin, size_t end, size_t delimiter_bytes);
+  bool is_on_a_line(size_t begin, size_t end);
+  size_t next_outer_line(size_t at);
   bool holds_box(std::string_view content);
   Found with_percent(Environment found);
 
   std::string_view text_;
+  bool quirks_;
   NextFinder close_bracket_{text_, "\\]"}, close_parenthesis_{text_, "\\)"}, line_{text_, "\n"}, dollars_{text_, "$$"},
-      box_{text_, "\\boxed{"}, brace_{text_, "}"};
+      box_{text_, "\\boxed{"}, brace_{text_, "}"}, begin_{text_, "\\begin{"};
+  size_t outer_from_ = 1, outer_line_ = 0;  // no line break outside of environments in [from, line)
 };
 
 /// Numbers (1,234.5  1 234  0,5  .5  -7, after a currency sign, before a percent sign) and arithmetic of digits and

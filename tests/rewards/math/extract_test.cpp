@@ -17,7 +17,7 @@ using Strings = std::vector<std::string>;
 /// Candidates as "300 number 5", joined spans with " & ", a percent sign after each that has one.
 Strings candidates(const std::string& text, const ExtractConfig& config = {}) {
   Strings found;
-  Candidates source(text, config);
+  Candidates source(text, config, /*quirks=*/true);
   while (const auto candidate = source.next()) {
     std::string shown = std::to_string(candidate->priority);
     const char* joint = " ";
@@ -165,15 +165,21 @@ TEST(Extract, IsLinearInWhateverText) {
                        "\\fbox{1}",
                        "-\\frac{1}{",
                        "$\\$",
-                       "1 1+1x"};
+                       "1 1+1x",
+                       "\\(5",
+                       "\\(\\begin{a}",
+                       "$\\begin{a}\n"};
   const ExtractConfig all{.match_types = {MatchType::kLatex, MatchType::kExpr, MatchType::kString}};
   const auto seconds = [&](const char* piece, size_t bytes) {
     std::string text;
     while (text.size() < bytes) text += piece;
+    text += "\n\\)";
     const auto start = std::clock();
-    Candidates source(text, all);
-    for (int i = 0; i < 100; ++i) {
-      if (!source.next()) break;
+    for (const bool quirks : {true, false}) {
+      Candidates source(text, all, quirks);
+      for (int i = 0; i < 100; ++i) {
+        if (!source.next()) break;
+      }
     }
     unbox(text, true);
     unbox(text, false);

@@ -29,6 +29,8 @@ TEST(Read, NumbersKeepWhetherTheyAreDecimals) {
   EXPECT_EQ(read("-7"), "-7");
   EXPECT_EQ(read("−7"), "-7");
   EXPECT_EQ(read("204_5"), "204");
+  EXPECT_EQ(read("6.02e3"), "6020.0");
+  EXPECT_EQ(read("2e3x"), "2*E*3*x");
 }
 
 TEST(Read, PlainNumbersMayHaveADecimalComma) {
@@ -44,6 +46,8 @@ TEST(Read, PlainArithmeticHasNoProductsWithoutASign) {
   EXPECT_EQ(read("10/9", SpanKind::kExpression), "10/9");
   EXPECT_EQ(read("2/3.", SpanKind::kExpression), "2/3");
   EXPECT_EQ(read("3 (4+5)", SpanKind::kExpression), "unread");
+  EXPECT_EQ(read("3 4", SpanKind::kExpression), "unread");
+  EXPECT_EQ(read("4 1/2", SpanKind::kExpression), "9/2");
 }
 
 TEST(Read, FractionsOfIntegersAreNumbers) {
@@ -56,6 +60,10 @@ TEST(Read, FractionsOfIntegersAreNumbers) {
   EXPECT_EQ(read("-2\\frac12"), "-5/2");
   EXPECT_EQ(read("2(3)"), "2*3");
   EXPECT_EQ(read("2(3)", SpanKind::kLatex, /*quirks=*/true), "5");
+  EXPECT_EQ(read("-1 3/4"), "-7/4");
+  EXPECT_EQ(read("12 1/2\\%"), "(25/2)%");
+  EXPECT_EQ(read("2 3"), "2 3") << "a name, no product";
+  EXPECT_EQ(read("2^3 3^2"), "2**3*3**2");
 }
 
 TEST(Read, MalformedOperatorsAreMended) {

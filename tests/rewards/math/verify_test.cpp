@@ -57,6 +57,15 @@ TEST(MathVerify, AcceptsWhatIsRight) {
        "\\boxed{5}"},
       {"4", "What is $2+2$? The answer is $4$."},
       {"7", "$3+4=7$"},
+      {"7", "$7=x$"},
+      {"$-3$", "The answer is \u22123."},
+      {"$\\frac72$", "The answer is 3\u00bd."},
+      {"$\\frac72$", "The answer is 3 1/2."},
+      {"$\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}$", "$\\begin{pmatrix} 1 & 2 \\\\\n 3 & 4 \\end{pmatrix}$"},
+      {"5", "\\boxed{\\textcolor{red}{5}}"},
+      {"5", "\\boxed{\\underline{5}}"},
+      {"$\\frac12$", "\\boxed{\\nicefrac12}"},
+      {"$2\\vec{a}+\\vec{b}$", "\\boxed{\\vec b+2\\vec a}"},
   };
   for (const auto& [gold, prediction] : pairs) {
     const auto score = Gold(gold, {}).verify(prediction);
@@ -121,6 +130,21 @@ TEST(MathVerify, HacksEarnNothing) {
       {"5", ""},
       {"$\\frac{1}{2004!}$", "$\\frac{1}{2006!}$"},
       {"$1-\\frac1{\\mathrm e}$", "$1+\\frac1{\\mathrm e}$"},
+      {"$\\emptyset$", "\\boxed{\\{\\emptyset\\}}"},
+      {"5", "\\boxed{1 5}"},
+      {"5", "\\boxed{5_3 1}"},
+      {"$1$", "\\boxed{\\infty^0}"},
+      {"$1$", "\\boxed{1^\\infty}"},
+      {"$\\{1,2\\}$", "\\boxed{\\{1,2,\\ldots\\}}"},
+      {"5", "Problem: add 2 to 5"},
+      {"5", "5...9"},
+      {"5", "\\boxed{1\\ldots5}"},
+      {"5", "\\boxed{\\lnot5}"},
+      {"5", "\\boxed{5-}"},
+      {"5", "The answer is \u2212 5."},
+      {"3", "The answer is 3\u00bd."},
+      {"5", "I do not think the answer is 5."},
+      {"5", "It is false that the answer is $5$."},
   };
   for (const auto& [gold, prediction] : hacks) {
     const auto score = Gold(gold, {}).verify(prediction);
