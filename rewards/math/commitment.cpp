@@ -117,6 +117,8 @@ constexpr std::string_view kClauseDenials[]{"not the case", "not true",    "not 
                                             "wrong to say", "wrong that",  "impossible that", "incorrect that"};
 
 bool denies_clause(std::string_view before) {
+  constexpr size_t kClause = 80;  // bytes; looked through for each candidate
+  before = last_part(before, kClause);
   const size_t stop = before.find_last_of(".!?\n,;:");
   const auto clause = before.substr(stop == kNone ? 0 : stop + 1);
   return std::ranges::any_of(kClauseDenials, [&](auto words) { return clause.find(words) != kNone; });

@@ -171,6 +171,8 @@ class Search {
   /// day", but not "\\ge 6" or "6+".
   bool read_only_number(const Span& span) {
     static const ExtractConfig kNumbers{.match_types = {MatchType::kExpr}};
+    constexpr int64_t kUnitsPerSearch = 40;
+    if (!budget_.spend(kUnitsPerSearch)) return false;
     const auto text = unboxed(span);
     constexpr std::string_view kOthers[]{"<",      ">",      "+",      "\\le",   "\\ge",  "\\ne",
                                          "\\pm",   "\\mp",   "\\lt",   "\\gt",   "\\not", "\\lnot",
