@@ -3,9 +3,9 @@
 //
 //   grpo, dapo, dr_grpo  l_t = -min(r_t A, clip(r_t, 1 - eps, 1 + eps_high) A)         (DeepSeekMath eq. 3; DAPO eq. 8)
 //                        with delta the first r_t is min(r_t, delta)              (two-sided, INTELLECT-2 2025, eq. 2)
-//   bnpo                 the same as dapo, with the mean over the tokens of every bnpo_sequences completions (BNPO
-//   2025) gspo                 the same with s = exp(mean_t log r_t) of the sequence          (Zheng et al. 2025, eq.
-//   5-7) cispo                l_t = -stop_gradient(clip(r_t, 1 - eps, 1 + eps_high)) A log pi (MiniMax-M1 2025, eq. 4)
+//   bnpo                 dapo with the mean over the tokens of every bnpo_sequences completions             (BNPO 2025)
+//   gspo                 the same with s = exp(mean_t log r_t) of the sequence          (Zheng et al. 2025, eq. 5-7)
+//   cispo                l_t = -stop_gradient(clip(r_t, 1 - eps, 1 + eps_high)) A log pi (MiniMax-M1 2025, eq. 4)
 //   sapo                 l_t = -sigmoid(tau (r_t - 1)) (4 / tau) A, tau by the sign of A     (Gao et al. 2025, SAPO)
 //   loss                 sum_t w_t (l_t + beta KL_t),  d_t = ref_logprob_t - policy_logprob_t,
 //                        k1 = -d, k2 = d^2 / 2, k3 = e^d - d - 1                         (Schulman 2020; DSM eq. 4)

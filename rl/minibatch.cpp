@@ -55,8 +55,7 @@ std::vector<Minibatch> make_minibatches(const RlConfig& config, uint64_t seed, i
 
 void measure(const RlConfig& config, const Learner& learner, std::vector<Minibatch>& minibatches, int64_t step,
              const OwnLogprobs& seen) {
-  UpdateOptions options = update_options(config, step);
-  options.stop = learner.stop;
+  const UpdateOptions options = update_options(config, step, learner.stop);
   for (Minibatch& m : minibatches) {
     if (&m != &minibatches.front()) seen(m, token_logprobs(learner.policy, m.batch, options), 0);
     if (learner.reference) m.ref_logprobs = token_logprobs(*learner.reference, m.batch, options);
@@ -77,19 +76,19 @@ std::optional<size_t> note_gap(Minibatch& m, std::span<const float> own, int64_t
   return different;
 }
 
-UpdateOptions update_options(const RlConfig& config, int64_t step) {
+UpdateOptions update_options(const RlConfig& config, int64_t step, std::stop_token stop) {
   return {.micro_batch_tokens = config.optim.micro_batch_tokens,
           .max_memory_bytes = config.optim.max_memory_bytes(),
           .inv_temperature = config.sampling.temperature > 0 ? 1.0 / config.sampling.temperature : 1.0,
           .rate_factor = learning_rate_factor(config.optim, step),
           .router_bias_update_rate = config.optim.router_bias_update_rate,
-          .router_aux_loss_alpha = config.optim.router_aux_loss_alpha};
+          .router_aux_loss_alpha = config.optim.router_aux_loss_alpha,
+          .stop = std::move(stop)};
 }
 
 UpdateStats update(const RlConfig& config, const Learner& learner, const Minibatch& m, int64_t step,
                    const LogprobsSeen& seen) {
-  UpdateOptions options = update_options(config, step);
-  options.stop = learner.stop;
+  const UpdateOptions options = update_options(config, step, learner.stop);
   UpdateStats stats =
       learner.loss
           ? accumulate_policy_gradient(learner.policy, m.batch, learner.loss, m.ref_logprobs, options, seen)

@@ -53,7 +53,7 @@ void measure(const RlConfig& config, const Learner& learner, std::vector<Minibat
 std::optional<size_t> note_gap(Minibatch& minibatch, std::span<const float> own, int64_t first);
 
 /// Options of the update that follows `step` others.
-UpdateOptions update_options(const RlConfig& config, int64_t step);
+UpdateOptions update_options(const RlConfig& config, int64_t step, std::stop_token stop = {});
 
 /// The update that follows `step` others: gradient, optimizer, and the reference replaced when it is due.
 UpdateStats update(const RlConfig& config, const Learner& learner, const Minibatch& minibatch, int64_t step,

@@ -50,53 +50,32 @@ std::vector<Run> best_runs(const std::vector<int64_t>& common) {
   return runs;
 }
 
-class Packer {
- public:
-  explicit Packer(const std::vector<int64_t>& inputs) : inputs_(inputs) {}
-
-  // Sequence rows [first, first + count) as positions from `position` on, behind the blocks of `prefix`.
-  cpu::RowSpan add(int64_t first, int64_t count, int64_t position, const cpu::RowSpan& prefix) {
-    Rows& rows = out.rows;
-    const cpu::RowSpan span{.row = rows.count(),
-                            .count = count,
-                            .position = position,
-                            .first_block = rows.num_blocks,
-                            .shared_block = prefix.first_block,
-                            .shared_blocks = position / cpu::kBlock};
-    rows.spans.push_back(span);
-    for (int64_t i = 0; i < count; ++i) rows.positions.push_back(static_cast<int32_t>(position + i));
-    rows.num_blocks += (count + cpu::kBlock - 1) / cpu::kBlock;
-    out.inputs.insert(out.inputs.end(), inputs_.begin() + first, inputs_.begin() + first + count);
-    return span;
-  }
-  void map(int64_t row, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) out.row_of.push_back(row + i);
-  }
-
-  SharedPrefixes out;
-
- private:
-  const std::vector<int64_t>& inputs_;
-};
-
 }  // namespace
 
 SharedPrefixes share_prefixes(const std::vector<int64_t>& lengths, const std::vector<int64_t>& inputs) {
-  Packer packer(inputs);
+  SharedPrefixes out;
+  // input rows [first, first + count) as positions from `position` on, behind the blocks of `prefix`
+  const auto add = [&](int64_t first, int64_t count, int64_t position, const cpu::RowSpan& prefix) {
+    out.inputs.insert(out.inputs.end(), inputs.begin() + first, inputs.begin() + first + count);
+    return add_span(out.rows, count, position, prefix.first_block);
+  };
+  const auto map = [&](int64_t row, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) out.row_of.push_back(row + i);
+  };
   int64_t offset = 0;
   for (const Run& run : best_runs(common_blocks(lengths, inputs))) {
     const int64_t shared = run.blocks * cpu::kBlock;
     cpu::RowSpan prefix;
-    if (shared > 0) prefix = packer.add(offset, shared, 0, {});
+    if (shared > 0) prefix = add(offset, shared, 0, {});
     for (int64_t b = run.begin; b < run.end; ++b) {
       const int64_t length = lengths[static_cast<size_t>(b)];
-      packer.map(prefix.row, shared);
-      const cpu::RowSpan own = packer.add(offset + shared, length - shared, shared, prefix);
-      packer.map(own.row, own.count);
+      map(prefix.row, shared);
+      const cpu::RowSpan own = add(offset + shared, length - shared, shared, prefix);
+      map(own.row, own.count);
       offset += length;
     }
   }
-  return std::move(packer.out);
+  return out;
 }
 
 }  // namespace hone

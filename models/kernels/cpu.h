@@ -142,8 +142,8 @@ void attention(const AttentionShape& s, const float* q, const float* key_blocks,
                std::span<const RowSpan> spans, float* out);
 
 /// Gradients for whole sequences: every span starts at position 0, or at the end of the last span before it that does
-/// and shares all of that one's blocks. dq like q; dk (N, kv_heads, key_dim) and
-/// dv (N, kv_heads, value_dim) contiguous, overwritten; with value_in_key dv is null and goes into dk.
+/// and shares all of that one's blocks. dq like q; dk (N, kv_heads, key_dim) and dv (N, kv_heads, value_dim)
+/// contiguous, overwritten; with value_in_key dv is null and goes into dk.
 void attention_backward(const AttentionShape& s, const float* q, const float* key_blocks, const float* value_blocks,
                         std::span<const RowSpan> spans, const float* d_out, float* dq, float* dk, float* dv);
 

@@ -164,13 +164,22 @@ void Weight::copy_row(int64_t row, float* to) const {
   }
 }
 
+cpu::RowSpan add_span(Rows& rows, int64_t count, int64_t position, int64_t shared_block) {
+  const cpu::RowSpan span{.row = rows.count(),
+                          .count = count,
+                          .position = position,
+                          .first_block = rows.num_blocks,
+                          .shared_block = shared_block,
+                          .shared_blocks = position / cpu::kBlock};
+  rows.spans.push_back(span);
+  for (int64_t i = 0; i < count; ++i) rows.positions.push_back(static_cast<int32_t>(position + i));
+  rows.num_blocks += (count + cpu::kBlock - 1) / cpu::kBlock;
+  return span;
+}
+
 Rows pack_rows(std::span<const int64_t> lengths) {
   Rows rows;
-  for (const int64_t length : lengths) {
-    rows.spans.push_back({rows.count(), length, 0, rows.num_blocks});
-    for (int64_t i = 0; i < length; ++i) rows.positions.push_back(static_cast<int32_t>(i));
-    rows.num_blocks += (length + cpu::kBlock - 1) / cpu::kBlock;
-  }
+  for (const int64_t length : lengths) add_span(rows, length);
   return rows;
 }
 

@@ -71,6 +71,9 @@ struct Rows {
   int64_t num_blocks = 0;          ///< key blocks of all sequences when there is no cache
   int64_t count() const { return static_cast<int64_t>(positions.size()); }
 };
+/// Appends positions [position, position + count) of a sequence, in blocks of their own. What lies before them, whole
+/// blocks, is read from `shared_block` on.
+cpu::RowSpan add_span(Rows& rows, int64_t count, int64_t position = 0, int64_t shared_block = 0);
 /// Whole sequences one after another, as in training and prefill.
 Rows pack_rows(std::span<const int64_t> lengths);
 
