@@ -171,6 +171,21 @@ std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, ui
   return policy;
 }
 
+namespace {
+
+// From the mapped file, without a copy between; false where the file does not hold floats that can be read there.
+bool pack_in_place(const ModelWeights& weights, const Parameter& p) {
+  if (p.names.size() > 1) return false;  // experts come one by one
+  const StoredWeight& stored = *weights.find(p.names[0]);
+  const std::span<const float> values = ModelWeights::in_place(stored);
+  if (values.empty()) return false;
+  p.weight.pack(values.data());
+  ModelWeights::give_back(stored);
+  return true;
+}
+
+}  // namespace
+
 std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir, const LoadOptions& options) {
   const ModelConfig announced = load_model_config(model_dir);
   const ModelWeights weights = ModelWeights::open(model_dir);
@@ -188,6 +203,7 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir, con
   policy->parameters_.arithmetic()->bfloat16 = options.bfloat16;
   for (const Parameter& p : policy->parameters_.all()) {
     const bool is_packed_only = p.weight.defined() && p.weight.is_packed_only();
+    if (is_packed_only && !options.bfloat16 && pack_in_place(weights, p)) continue;
     const at::Tensor values = is_packed_only ? at::empty(p.tensor.sizes(), at::kFloat) : p.tensor;
     for_each_slice(p, values, [&](const std::string& name, const at::Tensor& t) {
       ModelWeights::read(*weights.find(name), {t.mutable_data_ptr<float>(), static_cast<size_t>(t.numel())});

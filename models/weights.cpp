@@ -1,6 +1,7 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <stdexcept>
 
@@ -165,6 +166,16 @@ void ModelWeights::read(const StoredWeight& weight, std::span<float> out) {
     drop_mapped_pages(bytes);
   }
   if (weight.scale) apply_scales(weight, out);
+}
+
+std::span<const float> ModelWeights::in_place(const StoredWeight& weight) {
+  const TensorInfo& info = *weight.info;
+  if (info.dtype != "F32" || reinterpret_cast<uintptr_t>(info.data) % alignof(float) != 0) return {};
+  return {reinterpret_cast<const float*>(info.data), info.num_bytes / sizeof(float)};
+}
+
+void ModelWeights::give_back(const StoredWeight& weight) {
+  drop_mapped_pages({weight.info->data, weight.info->num_bytes});
 }
 
 }  // namespace hone

@@ -49,6 +49,10 @@ class ModelWeights {
   /// Fills `out`, row-major, with a tensor that require() returned, and gives the mapped pages back. Throws
   /// std::invalid_argument when out.size() is not the number of elements.
   static void read(const StoredWeight& weight, std::span<float> out);
+  /// The elements where the file is mapped, or nothing where they are not stored as aligned float32; give_back() once
+  /// they have been looked at, or they count as the process's memory.
+  static std::span<const float> in_place(const StoredWeight& weight);
+  static void give_back(const StoredWeight& weight);
 
  private:
   std::filesystem::path model_dir_;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include <sys/mman.h>
@@ -24,6 +25,16 @@ struct CacheLineAllocator {
     void* p = ::operator new(bytes, alignment(bytes));
     if (bytes >= kHugePage) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
     return static_cast<T*>(p);
+  }
+  /// vector(n) and resize(n) leave new elements as they are: each is written before it is read, by the thread that has
+  /// it.
+  template <class U>
+  void construct(U* p) noexcept {
+    ::new (static_cast<void*>(p)) U;
+  }
+  template <class U, class... Args>
+  void construct(U* p, Args&&... args) {
+    ::new (static_cast<void*>(p)) U(std::forward<Args>(args)...);
   }
   void deallocate(T* p, size_t n) { ::operator delete(p, alignment(n * sizeof(T))); }
   bool operator==(const CacheLineAllocator&) const = default;
