@@ -89,8 +89,18 @@ Weight ParameterList::add_weight(std::vector<std::string> names, const std::vect
   return weight;
 }
 
+std::vector<const Parameter*> ParameterList::trained() const {
+  std::vector<const Parameter*> trained;
+  for (const Adapter& adapter : adapters_) trained.insert(trained.end(), {&adapter.a, &adapter.b});
+  if (!trained.empty()) return trained;
+  for (const Parameter& p : parameters_) {
+    if (p.trainable()) trained.push_back(&p);
+  }
+  return trained;
+}
+
 void ParameterList::for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
-  for (const Parameter& p : parameters_) for_each_slice(p, p.tensor.detach(), body);
+  for (const Parameter& p : parameters_) for_each_slice(p, p.values().detach(), body);
 }
 
 // --- cache ------------------------------------------------------------------------------------------------------
@@ -221,7 +231,7 @@ struct StoredTensors {
 // bfloat16 where that is exact for all that is trained; the routers' biases stay float32 where they must.
 void Policy::save(const std::filesystem::path& model_dir) const {
   const bool narrow = std::ranges::all_of(parameters_.all(), [](const Parameter& p) {
-    return !p.trainable() || (p.tensor.scalar_type() == at::kFloat && is_bfloat16(p.tensor));
+    return !p.trainable() || (p.tensor.scalar_type() == at::kFloat && is_bfloat16(p.values()));
   });
   StoredTensors tensors;
   parameters_.for_each([&](const std::string& name, const at::Tensor& t) { tensors.add(name, t, narrow); });
@@ -256,7 +266,8 @@ std::unique_ptr<Policy> Policy::clone() const {
 void Policy::copy_from(const Policy& other) {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < parameters_.all().size(); ++i) {
-    parameters_.all()[i].tensor.copy_(other.parameters_.all()[i].tensor);
+    const Parameter& own = parameters_.all()[i];
+    if (!own.weight.defined() || !own.weight.addition()) own.tensor.copy_(other.parameters_.all()[i].values());
   }
 }
 
@@ -276,9 +287,7 @@ std::vector<cpu::AttentionShape> Policy::attention_shapes() const {
 }
 
 void Policy::set_requires_grad(bool value) {
-  for (const Parameter& p : parameters_.all()) {
-    if (p.trainable()) p.tensor.requires_grad_(value);
-  }
+  for (const Parameter* p : parameters_.trained()) p->tensor.requires_grad_(value);
 }
 
 bool Policy::fits_a_core() const {

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/lora_options.h"
 #include "rollout/sampler.h"
 
 namespace hone {
@@ -44,6 +45,7 @@ struct OptimConfig {
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
   double mtp_loss_weight = 0.3;
+  LoraOptions lora;
 
   int64_t max_memory_bytes() const { return static_cast<int64_t>(max_memory_gb * 1e9); }
 
@@ -78,6 +80,11 @@ struct OptimConfig {
       "alpha of DeepSeek-V3's sequence-wise balance loss");
     v("mtp_loss_weight", mtp_loss_weight, kNonNegative,
       "lambda of a multi-token-prediction module's loss in base and sft stages (DeepSeek-V3 eq. 25)");
+    v("lora_r", lora.rank, kCount,
+      "rank of LoRA adapters that are trained in place of the weights; 0: all weights are");
+    v("lora_alpha", lora.alpha, kPositive, "LoRA: what is added to a weight is scaled by lora_alpha / lora_r");
+    v("lora_target_modules", lora.target_modules,
+      "LoRA: the layers that get adapters, e.g. [q_proj, v_proj]; empty: every linear one");
   }
 };
 

@@ -58,6 +58,7 @@ class StageChecker {
   void check_options(const BaseConfig& o) {
     require(!o.task.empty(), "task is missing");
     require(!o.model_config.empty(), "model_config is missing; it holds the fields of config.json");
+    require(o.optim.lora.rank == 0, "lora_r is set, but random weights must all be trained; leave it out");
     check_optim(o.optim);
   }
   void check_options(const SftConfig& o) {
@@ -131,6 +132,8 @@ class StageChecker {
     if (!o.sft.model.empty()) check_model("model", o.sft.model);
     require(o.sft.model.empty() != o.model_config.empty(),
             "a student is either a model (folder or ${stage}) or a model_config; give one of them");
+    require(o.model_config.empty() || o.sft.optim.lora.rank == 0,
+            "lora_r is set, but a new student's random weights must all be trained; leave it out");
     require(o.model_config.empty() || !o.teacher.empty(),
             "teacher is missing; a student of model_config takes its tokenizer");
   }

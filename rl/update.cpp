@@ -186,9 +186,7 @@ void for_parts(const Policy& policy, const std::vector<Part>& parts, const Updat
 
 std::vector<at::Tensor> trained_tensors(const Policy& policy) {
   std::vector<at::Tensor> tensors;
-  for (const Parameter& p : policy.parameters().all()) {
-    if (p.trainable()) tensors.push_back(p.tensor);
-  }
+  for (const Parameter* p : policy.parameters().trained()) tensors.push_back(p->tensor);
   return tensors;
 }
 
