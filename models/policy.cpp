@@ -40,6 +40,8 @@ std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, Para
   return make_llama_block(config, layer, parameters);
 }
 
+constexpr const char* kScoreHead = "score.weight";
+
 std::string slice_name(std::string pattern, int64_t e) {
   return pattern.replace(pattern.find("{e}"), 3, std::to_string(e));
 }
@@ -167,6 +169,11 @@ Policy::Policy(const ModelConfig& config, Keep keep) : config_(config), paramete
   if (config_.num_nextn_predict_layers > 0) predictor_ = std::make_unique<MultiTokenPredictor>(config_, parameters_);
 }
 
+void Policy::add_score_head() {
+  score_ = parameters_.add_weight(kScoreHead, {1, config_.hidden_size}, ParameterKind::kEmbedding);
+  if (!score_.is_packed_only()) score_.tensor().zero_();
+}
+
 Policy::~Policy() = default;
 
 std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, uint64_t seed) {
@@ -188,6 +195,7 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir, con
   // transformers keeps the number in config.json when it drops the tensors
   if (!weights.find(predictor_prefix(config) + "eh_proj.weight")) config.num_nextn_predict_layers = 0;
   std::unique_ptr<Policy> policy(new Policy(config, options.keep));
+  if (weights.find(kScoreHead)) policy->add_score_head();
   std::set<std::string> used;
   policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
     weights.require(name, t.sizes());
@@ -258,6 +266,7 @@ void Policy::to_bfloat16() {
 
 std::unique_ptr<Policy> Policy::clone() const {
   std::unique_ptr<Policy> copy(new Policy(config_));
+  if (has_score_head()) copy->add_score_head();
   copy->copy_from(*this);
   *copy->parameters_.arithmetic() = *parameters_.arithmetic();
   return copy;

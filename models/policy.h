@@ -164,6 +164,12 @@ class Policy {
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).
   at::Tensor forward(const at::Tensor& ids, const ForwardContext& context) const;
+  /// A reward model's head, new and 0: one number for a row. Under its name in transformers (score.weight) it is saved,
+  /// and found again by load(). Not with adapters.
+  void add_score_head();
+  bool has_score_head() const { return score_.defined(); }
+  /// (N, C) -> (N, 1). REQUIRES: has_score_head().
+  at::Tensor score(const at::Tensor& hidden) const { return ops::linear(hidden, score_); }
   /// (N, V).
   at::Tensor logits(const at::Tensor& hidden) const { return ops::linear(hidden, head_); }
 
@@ -182,6 +188,7 @@ class Policy {
   Weight embed_;
   at::Tensor norm_;
   Weight head_;
+  Weight score_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<MultiTokenPredictor> predictor_;
 };

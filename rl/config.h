@@ -206,7 +206,9 @@ struct RlConfig {
   void visit(Visitor& v) {
     v("model", model, Words{}, "model folder, or ${stage}");
     v("data", data, Words{}, "JSONL rows, or ${stage}/file");
-    v("reward_funcs", reward_funcs, "rewards by name");
+    v("reward_funcs", reward_funcs,
+      "rewards by name; reward_model:FOLDER or reward_model:${stage} asks a reward model; a row's own column "
+      "reward_funcs names those that are asked of it");
     v("reward_weights", reward_weights, "one weight each; empty: 1");
     v("prompts_per_step", prompts_per_step, kAtLeastOne, "prompts of one optimizer step");
     v("num_generations", num_generations, kAtLeastOne, "completions of a prompt: its group, G");
@@ -370,6 +372,23 @@ struct DistilConfig {
   }
 };
 
+/// kind: reward_model. A score head and the model below it learn which of two completions is preferred.
+struct RewardModelConfig {
+  std::string model, data;
+  int64_t pairs_per_step = 16;
+  int64_t max_length = 4096;
+  OptimConfig optim;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows of prompt, chosen and rejected, or ${stage}/file");
+    v("pairs_per_step", pairs_per_step, kAtLeastOne, "pairs of one optimizer step");
+    v("max_length", max_length, kAtLeastOne, "longer rows are refused");
+    optim.visit(v);
+  }
+};
+
 /// kind: python. A function that makes rows.jsonl out of other data.
 struct PythonConfig {
   std::string function;
@@ -388,7 +407,7 @@ struct StageConfig {
   std::string kind;
   std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
   std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig,
-               PythonConfig>
+               RewardModelConfig, PythonConfig>
       options;
 };
 

@@ -7,6 +7,7 @@
 
 #include <fmt/core.h>
 
+#include "rewards/rewards.h"
 #include "rl/recipe.h"
 #include "rl/suggest.h"
 
@@ -98,6 +99,11 @@ class StageChecker {
     check_rewards(o.reward_funcs);
     check_sampling(o.sampling);
   }
+  void check_options(const RewardModelConfig& o) {
+    check_sources(o.model, o.data);
+    check_optim(o.optim);
+    require(o.optim.lora.rank == 0, "lora_r is set, but a reward model's new head must be trained; leave it out");
+  }
   void check_options(const FilterConfig& o) {
     check_data(o.data);
     if (!o.python.empty()) check_function("python", o.python);
@@ -150,6 +156,9 @@ class StageChecker {
     require(!rewards.empty(), "reward_funcs is missing; name at least one, e.g. [countdown]");
     require(std::set<std::string>(rewards.begin(), rewards.end()).size() == rewards.size(),
             "reward_funcs names a reward twice; give it one larger weight instead");
+    for (const auto& reward : rewards) {
+      if (const auto folder = reward_model_of(reward)) check_source("reward_model", *folder, {"reward_model"}, false);
+    }
   }
   void check_weights(const RlConfig& o) {
     if (o.reward_weights.empty()) return;

@@ -16,6 +16,7 @@
 #include "rl/checkpoint.h"
 #include "rl/minibatch.h"
 #include "rl/recipe.h"
+#include "rl/reward_model.h"
 #include "rl/run_store.h"
 #include "rollout/engine.h"
 #include "rollout/random.h"
@@ -237,7 +238,10 @@ class Replayer {
 
   std::vector<Minibatch> changed_minibatches(const RlConfig& changed, std::vector<Group> groups) {
     if (changed.reward_funcs != config_.reward_funcs || changed.reward_weights != config_.reward_weights) {
-      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights);
+      const auto reward_model = [&](const std::string& folder) {
+        return model_reward(resolve_path(folder, fs::current_path(), options_.run_dir), model_.tokenizer);
+      };
+      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights, {.reward_model = reward_model});
       for (Group& g : groups) g = score({g.prompt}, std::move(g.rollouts), rewards, options_.threads)[0];
     }
     auto minibatches = make_minibatches(changed, seed_, state_.step, groups, end_token());
