@@ -1,5 +1,6 @@
 #include "rl/update.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -256,6 +257,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
   const bool one_by_one = num_lanes(policy, options) == 1;
   const std::vector<Part> parts = make_parts(policy, batch, options);
+  if (one_by_one) malloc_trim(0);  // of a large policy, sampling leaves hundreds of megabytes in the heap
   const bool recompute = must_recompute(policy, parts, options);
   // not of a small policy, whose sums would then depend on the number of lanes
   const AddingGradients adding(policy, !policy.fits_a_core());
