@@ -45,8 +45,12 @@ class InputCheck {
     if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->tokenizer);
   }
   void check(const GenerateConfig& c) {
-    make_rewards(c.reward_funcs, {}, host_.reward);
+    check_rewards(c.reward_funcs, {});
     check_prompts(c.model, c.data);
+  }
+  void check(const RewardModelConfig& c) {
+    model_of(c.model);
+    check_exists(c.data);
   }
   void check(const FilterConfig& c) {
     check_exists(c.data);
@@ -61,11 +65,11 @@ class InputCheck {
     for (const auto& data : c.data) check_exists(data);
   }
   void check(const RlConfig& c) {
-    make_rewards(c.reward_funcs, c.reward_weights, host_.reward);
+    check_rewards(c.reward_funcs, c.reward_weights);
     check_prompts(c.model, c.data);
   }
   void check(const EvalConfig& c) {
-    make_rewards(c.reward_funcs, {}, host_.reward);
+    check_rewards(c.reward_funcs, {});
     if (!c.task.empty()) task_named(c.task);
     check_prompts(c.model, c.data);
   }
@@ -106,6 +110,14 @@ class InputCheck {
               .first;
     }
     return &found->second;
+  }
+
+  void check_rewards(const std::vector<std::string>& names, const std::vector<double>& weights) {
+    const auto reward_model = [this](const std::string& folder) {
+      model_of(folder);
+      return NamedReward{.name = "reward_model", .fn = {}};
+    };
+    make_rewards(names, weights, {host_.reward, reward_model});
   }
 
   void check_exists(const std::string& data) const {

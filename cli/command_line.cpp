@@ -289,6 +289,11 @@ class CommandLine {
         ->add_option("--lineage", a.lineage,
                      "a stage: what led to it, down to the rollouts that taught it; a rollout's id: what it taught")
         ->excludes(sql);
+    verb.app
+        ->add_flag("--aha", a.aha,
+                   "how often, over the steps, a re-check changed a wrong answer into a right one, and the first "
+                   "rollouts in which it did")
+        ->excludes(sql);
     verb.app->add_flag("--json", a.json, "print JSON (with --sql: a list of rows)");
     verb.example(
         "hone inspect runs/r1_zero_countdown --sql \"SELECT step, value FROM steps WHERE stage='rl' AND "

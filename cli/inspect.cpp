@@ -11,8 +11,10 @@
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "rl/aha.h"
 #include "rl/chart.h"
 #include "rl/lineage.h"
+#include "rl/recipe.h"
 #include "rl/run_store.h"
 
 namespace hone {
@@ -156,6 +158,65 @@ void print_lineage(const fs::path& run, const std::string& what, bool as_json) {
   }
 }
 
+// ---- aha ------------------------------------------------------------------------------------------------------------
+
+/// The task whose completions an rl stage samples: that of the base stage before it.
+const Task* task_of(const Recipe& recipe, const StageConfig& stage) {
+  const Task* task = nullptr;
+  for (const StageConfig& s : recipe.stages) {
+    if (const auto* base = std::get_if<BaseConfig>(&s.options)) task = &task_named(base->task);
+    if (s.name == stage.name) break;
+  }
+  return task;
+}
+
+ordered_json to_json(const std::string& stage, const AhaMoments& moments) {
+  ordered_json out{{"stage", stage}, {"steps", ordered_json::array()}, {"first", ordered_json::array()}};
+  for (const AhaStep& s : moments.steps)
+    out["steps"].push_back({{"step", s.step}, {"rollouts", s.rollouts}, {"ahas", s.ahas}});
+  for (const AhaRollout& r : moments.first)
+    out["first"].push_back({{"rollout", r.id}, {"step", r.step}, {"prompt", r.prompt}, {"completion", r.completion}});
+  return out;
+}
+
+void print_moments(const std::string& stage, const AhaMoments& moments) {
+  constexpr size_t kLines = 10;
+  std::cout << fmt::format("stage {}: rollouts in which a re-check changed a wrong answer into a right one\n", stage);
+  const size_t count = moments.steps.size(), lines = std::min(count, kLines);
+  for (size_t line = 0; line < lines; ++line) {
+    const size_t begin = line * count / lines, end = (line + 1) * count / lines;
+    int64_t ahas = 0, rollouts = 0;
+    for (size_t i = begin; i < end; ++i) {
+      ahas += moments.steps[i].ahas;
+      rollouts += moments.steps[i].rollouts;
+    }
+    std::cout << fmt::format("  steps {:>5} to {:>5}  {:>6} of {:>6}  {:.3f}\n", moments.steps[begin].step,
+                             moments.steps[end - 1].step, ahas, rollouts,
+                             static_cast<double>(ahas) / static_cast<double>(rollouts));
+  }
+  for (const AhaRollout& r : moments.first)
+    std::cout << fmt::format("step {}, rollout {}: {}{}\n", r.step, r.id, r.prompt, r.completion);
+}
+
+void print_aha(const fs::path& run_dir, const RunReader& run, bool as_json) {
+  constexpr size_t kFirst = 5;
+  const Recipe recipe = load_recipe(run_dir / "recipe.yaml");
+  ordered_json stages = ordered_json::array();
+  for (const StageConfig& stage : recipe.stages) {
+    const auto* rl = std::get_if<RlConfig>(&stage.options);
+    const Task* task = task_of(recipe, stage);
+    if (!rl || !task || !task->corrects_itself) continue;
+    const AhaMoments moments = aha_moments(run, stage.name, rl->reward_funcs.at(0), task->corrects_itself, kFirst);
+    stages.push_back(to_json(stage.name, moments));
+    if (!as_json) print_moments(stage.name, moments);
+  }
+  if (stages.empty()) {
+    throw std::invalid_argument(fmt::format(
+        "{}: --aha needs an rl stage on a task whose re-checks can be read; the run has none", run_dir.string()));
+  }
+  if (as_json) std::cout << stages.dump() << '\n';
+}
+
 // ---- model ----------------------------------------------------------------------------------------------------------
 
 /// Numbers of parameters; a tied embedding counts once.
@@ -259,12 +320,13 @@ int inspect(const InspectArgs& args) {
     const auto run = as_input([&] { return std::make_unique<RunReader>(path); });
     if (args.sql) print_query(run->query(*args.sql), args.json);
     else if (args.lineage) print_lineage(path, *args.lineage, args.json);
+    else if (args.aha) print_aha(path, *run, args.json);
     else print_run(args.path, *run, args.json);
     return 0;
   }
-  if (args.sql || args.lineage) {
+  if (args.sql || args.lineage || args.aha) {
     throw std::invalid_argument(
-        fmt::format("{}: --sql and --lineage need a run directory, and there is no run.db", args.path));
+        fmt::format("{}: --sql, --lineage and --aha need a run directory, and there is no run.db", args.path));
   }
   if (!fs::exists(path / "config.json") && !fs::exists(path / "final" / "config.json")) {
     throw std::invalid_argument(

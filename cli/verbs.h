@@ -93,6 +93,7 @@ struct InspectArgs {
   std::string model;  ///< a model folder; path or this
   std::optional<std::string> sql;
   std::optional<std::string> lineage;  ///< a stage, or the id of a rollout
+  bool aha = false;                    ///< the first rollouts that corrected themselves
   bool json = false;
 };
 int inspect(const InspectArgs& args);

@@ -40,6 +40,8 @@ std::unique_ptr<Block> make_block(const ModelConfig& config, int64_t layer, Para
   return make_llama_block(config, layer, parameters);
 }
 
+constexpr const char* kScoreHead = "score.weight";
+
 std::string slice_name(std::string pattern, int64_t e) {
   return pattern.replace(pattern.find("{e}"), 3, std::to_string(e));
 }
@@ -89,8 +91,18 @@ Weight ParameterList::add_weight(std::vector<std::string> names, const std::vect
   return weight;
 }
 
+std::vector<const Parameter*> ParameterList::trained() const {
+  std::vector<const Parameter*> trained;
+  for (const Adapter& adapter : adapters_) trained.insert(trained.end(), {&adapter.a, &adapter.b});
+  if (!trained.empty()) return trained;
+  for (const Parameter& p : parameters_) {
+    if (p.trainable()) trained.push_back(&p);
+  }
+  return trained;
+}
+
 void ParameterList::for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const {
-  for (const Parameter& p : parameters_) for_each_slice(p, p.tensor.detach(), body);
+  for (const Parameter& p : parameters_) for_each_slice(p, p.values().detach(), body);
 }
 
 // --- cache ------------------------------------------------------------------------------------------------------
@@ -157,6 +169,11 @@ Policy::Policy(const ModelConfig& config, Keep keep) : config_(config), paramete
   if (config_.num_nextn_predict_layers > 0) predictor_ = std::make_unique<MultiTokenPredictor>(config_, parameters_);
 }
 
+void Policy::add_score_head() {
+  score_ = parameters_.add_weight(kScoreHead, {1, config_.hidden_size}, ParameterKind::kEmbedding);
+  if (!score_.is_packed_only()) score_.tensor().zero_();
+}
+
 Policy::~Policy() = default;
 
 std::unique_ptr<Policy> Policy::random(const ModelConfig& config, double std, uint64_t seed) {
@@ -193,6 +210,7 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& model_dir, con
   // transformers keeps the number in config.json when it drops the tensors
   if (!weights.find(predictor_prefix(config) + "eh_proj.weight")) config.num_nextn_predict_layers = 0;
   std::unique_ptr<Policy> policy(new Policy(config, options.keep));
+  if (weights.find(kScoreHead)) policy->add_score_head();
   std::set<std::string> used;
   policy->parameters_.for_each([&](const std::string& name, const at::Tensor& t) {
     weights.require(name, t.sizes());
@@ -237,7 +255,7 @@ struct StoredTensors {
 // bfloat16 where that is exact for all that is trained; the routers' biases stay float32 where they must.
 void Policy::save(const std::filesystem::path& model_dir) const {
   const bool narrow = std::ranges::all_of(parameters_.all(), [](const Parameter& p) {
-    return !p.trainable() || (p.tensor.scalar_type() == at::kFloat && is_bfloat16(p.tensor));
+    return !p.trainable() || (p.tensor.scalar_type() == at::kFloat && is_bfloat16(p.values()));
   });
   StoredTensors tensors;
   parameters_.for_each([&](const std::string& name, const at::Tensor& t) { tensors.add(name, t, narrow); });
@@ -264,6 +282,7 @@ void Policy::to_bfloat16() {
 
 std::unique_ptr<Policy> Policy::clone() const {
   std::unique_ptr<Policy> copy(new Policy(config_));
+  if (has_score_head()) copy->add_score_head();
   copy->copy_from(*this);
   *copy->parameters_.arithmetic() = *parameters_.arithmetic();
   return copy;
@@ -272,7 +291,8 @@ std::unique_ptr<Policy> Policy::clone() const {
 void Policy::copy_from(const Policy& other) {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < parameters_.all().size(); ++i) {
-    parameters_.all()[i].tensor.copy_(other.parameters_.all()[i].tensor);
+    const Parameter& own = parameters_.all()[i];
+    if (!own.weight.defined() || !own.weight.addition()) own.tensor.copy_(other.parameters_.all()[i].values());
   }
 }
 
@@ -292,9 +312,7 @@ std::vector<cpu::AttentionShape> Policy::attention_shapes() const {
 }
 
 void Policy::set_requires_grad(bool value) {
-  for (const Parameter& p : parameters_.all()) {
-    if (p.trainable()) p.tensor.requires_grad_(value);
-  }
+  for (const Parameter* p : parameters_.trained()) p->tensor.requires_grad_(value);
 }
 
 bool Policy::fits_a_core() const {

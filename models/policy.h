@@ -25,7 +25,16 @@ struct Parameter {
   at::Tensor tensor;
   ParameterKind kind;
   Weight weight = {};  ///< the same, where only products and embeddings read it; else undefined
+  /// What the policy computes with: the tensor and what adapters add to it.
+  at::Tensor values() const { return weight.defined() ? weight.values() : tensor; }
   bool trainable() const { return kind != ParameterKind::kRouterBias; }
+};
+
+/// A low-rank addition that is trained in place of the weight it belongs to (models/lora.h).
+struct Adapter {
+  const Parameter* weight;  ///< (out, in), of the same list
+  Parameter a, b;           ///< (r, in), (out, r) float32
+  double scale;             ///< alpha / r
 };
 
 /// What a policy keeps of its weights.
@@ -47,10 +56,14 @@ class ParameterList {
   /// E slices of `shape`, named name.replace("{e}", e).
   Weight add_stack(const std::string& name, int64_t slices, std::vector<int64_t> shape);
   const std::vector<Parameter>& all() const { return parameters_; }
+  std::vector<Adapter>& adapters() { return adapters_; }
+  const std::vector<Adapter>& adapters() const { return adapters_; }
+  /// What is learnt: the adapters where there are any, else all that is trainable.
+  std::vector<const Parameter*> trained() const;
   /// Of the products that read these weights.
   const std::shared_ptr<Arithmetic>& arithmetic() const { return arithmetic_; }
 
-  /// body(checkpoint name, tensor or slice) for every tensor of a checkpoint.
+  /// body(checkpoint name, values or a slice of them) for every tensor of a checkpoint.
   void for_each(const std::function<void(const std::string&, const at::Tensor&)>& body) const;
 
  private:
@@ -59,6 +72,7 @@ class ParameterList {
   Keep keep_;
   std::shared_ptr<Arithmetic> arithmetic_ = std::make_shared<Arithmetic>();
   std::vector<Parameter> parameters_;
+  std::vector<Adapter> adapters_;
 };
 
 /// What a forward pass tells about its routers: one entry a mixture-of-experts layer.
@@ -124,7 +138,7 @@ class Policy {
   void save(const std::filesystem::path& model_dir) const;
   /// The same weights in new tensors, with the same arithmetic.
   std::unique_ptr<Policy> clone() const;
-  /// Overwrites the weights by another policy's of the same config.
+  /// Overwrites the weights by another policy's of the same config, but those that have adapters here.
   void copy_from(const Policy& other);
 
   const ModelConfig& config() const { return config_; }
@@ -134,7 +148,7 @@ class Policy {
   /// Of the decoder's layers, then of the predictor's.
   std::vector<at::Tensor> router_biases() const;
   std::vector<cpu::AttentionShape> attention_shapes() const;
-  void set_requires_grad(bool value);
+  void set_requires_grad(bool value);  ///< of all that is trained
   /// So small that its weights stay in a core's caches: then threads work best on sequences of their own, each with the
   /// whole policy; a larger one is shared, all threads working on each product.
   bool fits_a_core() const;
@@ -150,6 +164,12 @@ class Policy {
 
   /// ids (N) int64 -> hidden states after the last norm (N, C).
   at::Tensor forward(const at::Tensor& ids, const ForwardContext& context) const;
+  /// A reward model's head, new and 0: one number for a row. Under its name in transformers (score.weight) it is saved,
+  /// and found again by load(). Not with adapters.
+  void add_score_head();
+  bool has_score_head() const { return score_.defined(); }
+  /// (N, C) -> (N, 1). REQUIRES: has_score_head().
+  at::Tensor score(const at::Tensor& hidden) const { return ops::linear(hidden, score_); }
   /// (N, V).
   at::Tensor logits(const at::Tensor& hidden) const { return ops::linear(hidden, head_); }
 
@@ -168,6 +188,7 @@ class Policy {
   Weight embed_;
   at::Tensor norm_;
   Weight head_;
+  Weight score_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<MultiTokenPredictor> predictor_;
 };

@@ -54,7 +54,9 @@ struct RecomputedFn : torch::autograd::Function<RecomputedFn> {
 }  // namespace
 
 at::Tensor recomputed(const Block& block, const at::Tensor& x, const ForwardContext& context, int64_t layer) {
-  const variable_list out = RecomputedFn::apply(x, &block, &context, layer);
+  // a frozen embedding's output wants no gradient, but the layer's own weights do
+  const at::Tensor input = x.requires_grad() ? x : x.detach().requires_grad_();
+  const variable_list out = RecomputedFn::apply(input, &block, &context, layer);
   if (out.size() > 1) context.router->balance_losses.push_back(out[1]);
   return out[0];
 }

@@ -29,7 +29,8 @@ std::vector<std::vector<Score>> scores_of(const std::vector<std::vector<std::opt
   return scores;
 }
 
-PythonRewards rewards_of(PythonThread& thread, const std::shared_ptr<py::object>& find) {
+std::function<NamedReward(const std::string&)> rewards_of(PythonThread& thread,
+                                                          const std::shared_ptr<py::object>& find) {
   return [&thread, find](const std::string& function) {
     return thread.call([&] {
       const auto [name, call] = (*find)(function).cast<std::pair<std::string, py::object>>();

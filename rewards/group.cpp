@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
 #include "rewards/parallel.h"
 
@@ -23,7 +24,21 @@ std::optional<double> total_of(const std::vector<Reward::Part>& parts) {
   return total;
 }
 
+// Whether the row asks for this reward: all of them, unless its column reward_funcs names some.
+bool is_asked(const NamedReward& reward, const Prompt& prompt) {
+  constexpr const char* kColumn = "reward_funcs";
+  if (prompt.columns.find(kColumn) == std::string::npos) return true;
+  const auto columns = nlohmann::json::parse(prompt.columns);
+  const auto names = columns.find(kColumn);
+  return names == columns.end() || std::find(names->begin(), names->end(), nlohmann::json(reward.name)) != names->end();
+}
+
+std::vector<Score> not_asked(const Group& group) {
+  return std::vector(group.rollouts.size(), Score::not_applicable("the row's reward_funcs names others"));
+}
+
 std::vector<Score> ask(const NamedReward& reward, const Group& group) {
+  if (!is_asked(reward, group.prompt)) return not_asked(group);
   std::vector<Score> scores;
   try {
     scores = reward.fn(group.prompt, group.rollouts);
@@ -50,12 +65,14 @@ std::vector<Reward> score_group(const Group& group, const std::vector<NamedRewar
   return result;
 }
 
-void put_scores(std::vector<Group>& groups, size_t part, const std::string& name,
+void put_scores(std::vector<Group>& groups, size_t part, const NamedReward& reward,
                 std::vector<std::vector<Score>> scores) {
   bool fits = scores.size() == groups.size();
   for (size_t p = 0; fits && p < groups.size(); ++p) fits = scores[p].size() == groups[p].rollouts.size();
-  if (!fits) throw std::logic_error(fmt::format("reward '{}' did not return one score for each completion", name));
+  if (!fits)
+    throw std::logic_error(fmt::format("reward '{}' did not return one score for each completion", reward.name));
   for (size_t p = 0; p < groups.size(); ++p) {
+    if (!is_asked(reward, groups[p].prompt)) scores[p] = not_asked(groups[p]);
     for (size_t g = 0; g < scores[p].size(); ++g) groups[p].rewards[g].parts[part].score = std::move(scores[p][g]);
   }
 }
@@ -63,7 +80,7 @@ void put_scores(std::vector<Group>& groups, size_t part, const std::string& name
 /// What is left to do when every group has been scored by itself.
 void complete(std::vector<Group>& groups, const std::vector<NamedReward>& rewards) {
   for (size_t i = 0; i < rewards.size() && !groups.empty(); ++i) {
-    if (rewards[i].batch) put_scores(groups, i, rewards[i].name, rewards[i].batch(groups));
+    if (rewards[i].batch) put_scores(groups, i, rewards[i], rewards[i].batch(groups));
   }
   for (Group& group : groups) {
     for (Reward& reward : group.rewards) reward.total = total_of(reward.parts);

@@ -20,6 +20,8 @@ struct Group {
   std::vector<Reward> rewards;    ///< (G)
 };
 
+/// A row may name the rewards that are asked of it, by a column reward_funcs; of the others it is not applicable.
+///
 /// Scores rollouts[p * G + g] for prompts[p] with every reward, in order. Uses up to `threads` threads over prompts;
 /// the result does not depend on it. A reward's std::runtime_error is nested in one with the prompt's id and the
 /// reward's name in front, the first in prompt order. Throws std::invalid_argument when rollouts.size() is not a

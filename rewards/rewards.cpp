@@ -86,21 +86,34 @@ RewardFn make_reward(const std::string& text) {
   return entry->make(parsed);
 }
 
+std::optional<std::string> reward_model_of(const std::string& reward) {
+  constexpr std::string_view kModel = "reward_model:";
+  if (!reward.starts_with(kModel)) return {};
+  return reward.substr(kModel.size());
+}
+
 namespace {
 
-NamedReward named_reward(const std::string& text, const PythonRewards& python) {
+NamedReward named_reward(const std::string& text, const OutsideRewards& outside) {
   constexpr std::string_view kPython = "python:";
-  if (!text.starts_with(kPython)) return {parse_reward_name(text).name, 1.0, make_reward(text)};
-  if (python) return python(text.substr(kPython.size()));
-  throw std::invalid_argument(fmt::format(
-      "reward '{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`",
-      text));
+  if (text.starts_with(kPython)) {
+    if (outside.python) return outside.python(text.substr(kPython.size()));
+    throw std::invalid_argument(fmt::format(
+        "reward '{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`",
+        text));
+  }
+  if (const auto folder = reward_model_of(text)) {
+    if (outside.reward_model) return outside.reward_model(*folder);
+    throw std::invalid_argument(
+        fmt::format("reward '{}' is a reward model, which scores the rollouts of a run or of `hone eval` alone", text));
+  }
+  return {parse_reward_name(text).name, 1.0, make_reward(text)};
 }
 
 }  // namespace
 
 std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights,
-                                      const PythonRewards& python) {
+                                      const OutsideRewards& outside) {
   if (!weights.empty() && weights.size() != names.size()) {
     throw std::invalid_argument(
         fmt::format("{} reward weights for {} rewards; give one per reward, or none", weights.size(), names.size()));
@@ -112,7 +125,7 @@ std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, con
       throw std::invalid_argument(
           fmt::format("the weight of reward '{}' is {}; give a finite number", names[i], weight));
     }
-    NamedReward reward = named_reward(names[i], python);
+    NamedReward reward = named_reward(names[i], outside);
     if (std::ranges::find(rewards, reward.name, &NamedReward::name) != rewards.end()) {
       throw std::invalid_argument(
           fmt::format("reward '{}' is named twice; once with a larger weight says the same", reward.name));

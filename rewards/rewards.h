@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,13 +18,19 @@ std::vector<std::string> reward_names();
 /// nearest.
 RewardFn make_reward(const std::string& text);
 
-/// Finds the reward behind `python:module:function`, given the text after `python:`.
-using PythonRewards = std::function<NamedReward(const std::string& function)>;
+/// Rewards that are made elsewhere, given the text behind the first colon. Empty: refused.
+struct OutsideRewards {
+  std::function<NamedReward(const std::string& function)> python = {};      ///< python:module:function
+  std::function<NamedReward(const std::string& folder)> reward_model = {};  ///< reward_model:FOLDER
+};
 
-/// One NamedReward per entry, under its name without the options (a Python function's under the name that `python`
-/// gives it); no weights: each 1. Throws std::invalid_argument for an unknown or repeated name, a weight that is not
-/// finite, when there are weights but not one per name, and for a Python function where there is no Python.
+/// FOLDER of reward_model:FOLDER; nothing for any other reward.
+std::optional<std::string> reward_model_of(const std::string& reward);
+
+/// One NamedReward per entry, under its name without the options (one from outside under the name it is given there);
+/// no weights: each 1. Throws std::invalid_argument for an unknown or repeated name, a weight that is not finite, when
+/// there are weights but not one per name, and for a reward from outside that cannot be had here.
 std::vector<NamedReward> make_rewards(const std::vector<std::string>& names, const std::vector<double>& weights = {},
-                                      const PythonRewards& python = {});
+                                      const OutsideRewards& outside = {});
 
 }  // namespace hone

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/atomic_file.h"
+#include "models/lora.h"
 
 namespace hone {
 namespace fs = std::filesystem;
@@ -56,6 +57,19 @@ void write_model(const Model& model, const fs::path& folder) {
   model.policy->save(folder);
   write_file_atomic(folder / "tokenizer.json", model.tokenizer.json());
   for (const auto& [name, text] : model.side_files) write_file_atomic(folder / name, text);
+  if (model.policy->parameters().adapters().empty()) return;
+  // not beside config.json, where transformers would add it to weights that have it already
+  fs::create_directories(folder / "adapter");
+  save_adapter(*model.policy, folder / "adapter");
+}
+
+void add_adapters(Policy& policy, const OptimConfig& config, uint64_t seed) {
+  if (config.lora.rank > 0) add_lora(policy, config.lora, seed);
+}
+
+void restore_policy(Policy& policy, const fs::path& checkpoint) {
+  policy.copy_from(*Policy::load(checkpoint));
+  if (!policy.parameters().adapters().empty()) load_adapter(policy, checkpoint / "adapter");
 }
 
 void save_model(const Model& model, const fs::path& folder) {

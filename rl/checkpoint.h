@@ -27,7 +27,8 @@ struct Model {
 Model load_model(const std::filesystem::path& folder, const LoadOptions& options = {});
 /// The side files of a model made here: tokenizer_config.json, generation_config.json.
 std::map<std::string, std::string> make_side_files(const ModelConfig& config, const Tokenizer& tokenizer);
-/// Writes config.json, model.safetensors, tokenizer.json and the side files into an existing folder.
+/// Writes config.json, model.safetensors, tokenizer.json and the side files into an existing folder; of a policy with
+/// adapters the merged weights, and adapter/ (models/lora.h).
 void write_model(const Model& model, const std::filesystem::path& folder);
 /// The same as a whole folder, atomically.
 void save_model(const Model& model, const std::filesystem::path& folder);
@@ -42,6 +43,11 @@ struct Checkpoint {
   std::filesystem::path folder;
   TrainerState state;
 };
+
+/// What the config says is trained, of a policy that a stage starts with: all of it, or adapters.
+void add_adapters(Policy& policy, const OptimConfig& config, uint64_t seed);
+/// The weights of a checkpoint, into the policy that its stage started with.
+void restore_policy(Policy& policy, const std::filesystem::path& checkpoint);
 
 /// stages/NAME/checkpoints/step-000123; `reference` may be null.
 void save_checkpoint(const std::filesystem::path& stage_dir, const Model& model, const Optimizer& optimizer,

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/lora_options.h"
 #include "rollout/sampler.h"
 
 namespace hone {
@@ -44,6 +45,7 @@ struct OptimConfig {
   double router_bias_update_rate = 0.0;
   double router_aux_loss_alpha = 0.0;
   double mtp_loss_weight = 0.3;
+  LoraOptions lora;
 
   int64_t max_memory_bytes() const { return static_cast<int64_t>(max_memory_gb * 1e9); }
 
@@ -78,6 +80,11 @@ struct OptimConfig {
       "alpha of DeepSeek-V3's sequence-wise balance loss");
     v("mtp_loss_weight", mtp_loss_weight, kNonNegative,
       "lambda of a multi-token-prediction module's loss in base and sft stages (DeepSeek-V3 eq. 25)");
+    v("lora_r", lora.rank, kCount,
+      "rank of LoRA adapters that are trained in place of the weights; 0: all weights are");
+    v("lora_alpha", lora.alpha, kPositive, "LoRA: what is added to a weight is scaled by lora_alpha / lora_r");
+    v("lora_target_modules", lora.target_modules,
+      "LoRA: the layers that get adapters, e.g. [q_proj, v_proj]; empty: every linear one");
   }
 };
 
@@ -199,7 +206,9 @@ struct RlConfig {
   void visit(Visitor& v) {
     v("model", model, Words{}, "model folder, or ${stage}");
     v("data", data, Words{}, "JSONL rows, or ${stage}/file");
-    v("reward_funcs", reward_funcs, "rewards by name");
+    v("reward_funcs", reward_funcs,
+      "rewards by name; reward_model:FOLDER or reward_model:${stage} asks a reward model; a row's own column "
+      "reward_funcs names those that are asked of it");
     v("reward_weights", reward_weights, "one weight each; empty: 1");
     v("prompts_per_step", prompts_per_step, kAtLeastOne, "prompts of one optimizer step");
     v("num_generations", num_generations, kAtLeastOne, "completions of a prompt: its group, G");
@@ -363,6 +372,23 @@ struct DistilConfig {
   }
 };
 
+/// kind: reward_model. A score head and the model below it learn which of two completions is preferred.
+struct RewardModelConfig {
+  std::string model, data;
+  int64_t pairs_per_step = 16;
+  int64_t max_length = 4096;
+  OptimConfig optim;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("model", model, Words{}, "model folder, or ${stage}");
+    v("data", data, Words{}, "JSONL rows of prompt, chosen and rejected, or ${stage}/file");
+    v("pairs_per_step", pairs_per_step, kAtLeastOne, "pairs of one optimizer step");
+    v("max_length", max_length, kAtLeastOne, "longer rows are refused");
+    optim.visit(v);
+  }
+};
+
 /// kind: python. A function that makes rows.jsonl out of other data.
 struct PythonConfig {
   std::string function;
@@ -381,7 +407,7 @@ struct StageConfig {
   std::string kind;
   std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
   std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig,
-               PythonConfig>
+               RewardModelConfig, PythonConfig>
       options;
 };
 

@@ -19,7 +19,7 @@ namespace hone {
 
 /// Functions named `module:function` throw std::invalid_argument when they cannot be found, Interrupted when they fail.
 struct Host {
-  PythonRewards reward;
+  std::function<NamedReward(const std::string& function)> reward;
   /// For `python` of a filter stage: the row to keep, if any.
   std::function<std::function<std::optional<Row>(const Row&)>(const std::string& function)> filter;
   /// For a stage of kind python: (rows, metrics) out of the rows of each data set.

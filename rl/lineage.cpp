@@ -12,6 +12,7 @@
 
 #include "models/atomic_file.h"
 #include "models/sha256.h"
+#include "rewards/rewards.h"
 #include "rl/recipe.h"
 #include "rl/rows.h"
 #include "rl/run_store.h"
@@ -33,8 +34,11 @@ struct SourceLister {
       if (!field.empty() && (key == "model" || key == "data" || key.ends_with("teacher")))
         sources.push_back({std::string(key), field});
     } else if constexpr (std::is_same_v<Field, std::vector<std::string>>) {
-      if (key != "data") return;
-      for (const std::string& value : field) sources.push_back({std::string(key), value});
+      for (const std::string& value : field) {
+        if (key == "data") sources.push_back({std::string(key), value});
+        else if (const auto folder = reward_model_of(value); key == "reward_funcs" && folder)
+          sources.push_back({"reward_model", *folder});
+      }
     }
   }
 };

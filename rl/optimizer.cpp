@@ -90,12 +90,12 @@ void orthogonalise(float* matrix, int64_t rows, int64_t columns) {
 }
 
 Optimizer::Optimizer(const ParameterList& parameters, const OptimConfig& config) : config_(config) {
-  for (const Parameter& p : parameters.all()) {
-    if (!p.trainable()) continue;
-    const bool muon = config.optimizer == "muon" && p.kind == ParameterKind::kMatrix;
-    const at::Tensor w = p.tensor.detach();
-    states_.push_back({&p, muon, at::zeros_like(w), muon ? at::Tensor() : at::zeros_like(w),
-                       config.dtype == "bfloat16" ? w.clone() : at::Tensor()});
+  const bool masters = config.dtype == "bfloat16" && parameters.adapters().empty();
+  for (const Parameter* p : parameters.trained()) {
+    const bool muon = config.optimizer == "muon" && p->kind == ParameterKind::kMatrix;
+    const at::Tensor w = p->tensor.detach();
+    states_.push_back(
+        {p, muon, at::zeros_like(w), muon ? at::Tensor() : at::zeros_like(w), masters ? w.clone() : at::Tensor()});
   }
 }
 

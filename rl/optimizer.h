@@ -15,8 +15,8 @@ namespace hone {
 
 class Optimizer {
  public:
-  /// Borrows the parameters; they must be float32 on the CPU and outlive it. With dtype bfloat16 they are rounded after
-  /// each step, and the exact weights kept as state.
+  /// Borrows the parameters and steps what is trained of them; they must be float32 on the CPU and outlive it. With
+  /// dtype bfloat16 they are rounded after each step, and the exact weights kept as state. Adapters stay float32.
   Optimizer(const ParameterList& parameters, const OptimConfig& config);
 
   /// One update with the rates of the config times `rate_factor`. Gradients are clipped to max_grad_norm together and

@@ -87,6 +87,10 @@ class Planner {
                              c.num_generations);
     finish(parameters_[name_] = parameters_of(c.model));
   }
+  void add(const RewardModelConfig& c) {
+    line_.work = fmt::format("{} steps of {} pairs", c.optim.max_steps, c.pairs_per_step);
+    finish(parameters_[name_] = parameters_of(c.model));
+  }
   void add(const GenerateConfig& c) { rows_[name_ + "/rows.jsonl"] = add_samples(c); }
   void add(const EvalConfig& c) { add_samples(c); }
   void add(const FilterConfig& c) {

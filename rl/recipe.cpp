@@ -195,7 +195,7 @@ void visit_options(StageConfig& stage, Visitor& visitor) {
 // ---- reading --------------------------------------------------------------------------------------------------------
 
 const Names kStageKeys{"name", "kind", "gates"};
-const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval", "python"};
+const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval", "reward_model", "python"};
 
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -293,6 +293,7 @@ StageConfig empty_stage(const std::string& name, const std::string& kind) {
   if (kind == "filter") stage.options = FilterConfig{};
   if (kind == "merge") stage.options = MergeConfig{};
   if (kind == "distil") stage.options = DistilConfig{};
+  if (kind == "reward_model") stage.options = RewardModelConfig{};
   if (kind == "python") stage.options = PythonConfig{};
   return stage;
 }

@@ -7,6 +7,7 @@
 
 #include <fmt/core.h>
 
+#include "rewards/rewards.h"
 #include "rl/recipe.h"
 #include "rl/suggest.h"
 
@@ -58,6 +59,7 @@ class StageChecker {
   void check_options(const BaseConfig& o) {
     require(!o.task.empty(), "task is missing");
     require(!o.model_config.empty(), "model_config is missing; it holds the fields of config.json");
+    require(o.optim.lora.rank == 0, "lora_r is set, but random weights must all be trained; leave it out");
     check_optim(o.optim);
   }
   void check_options(const SftConfig& o) {
@@ -97,6 +99,11 @@ class StageChecker {
     check_rewards(o.reward_funcs);
     check_sampling(o.sampling);
   }
+  void check_options(const RewardModelConfig& o) {
+    check_sources(o.model, o.data);
+    check_optim(o.optim);
+    require(o.optim.lora.rank == 0, "lora_r is set, but a reward model's new head must be trained; leave it out");
+  }
   void check_options(const FilterConfig& o) {
     check_data(o.data);
     if (!o.python.empty()) check_function("python", o.python);
@@ -131,6 +138,8 @@ class StageChecker {
     if (!o.sft.model.empty()) check_model("model", o.sft.model);
     require(o.sft.model.empty() != o.model_config.empty(),
             "a student is either a model (folder or ${stage}) or a model_config; give one of them");
+    require(o.model_config.empty() || o.sft.optim.lora.rank == 0,
+            "lora_r is set, but a new student's random weights must all be trained; leave it out");
     require(o.model_config.empty() || !o.teacher.empty(),
             "teacher is missing; a student of model_config takes its tokenizer");
   }
@@ -147,6 +156,9 @@ class StageChecker {
     require(!rewards.empty(), "reward_funcs is missing; name at least one, e.g. [countdown]");
     require(std::set<std::string>(rewards.begin(), rewards.end()).size() == rewards.size(),
             "reward_funcs names a reward twice; give it one larger weight instead");
+    for (const auto& reward : rewards) {
+      if (const auto folder = reward_model_of(reward)) check_source("reward_model", *folder, {"reward_model"}, false);
+    }
   }
   void check_weights(const RlConfig& o) {
     if (o.reward_weights.empty()) return;

@@ -16,6 +16,7 @@
 #include "rl/checkpoint.h"
 #include "rl/minibatch.h"
 #include "rl/recipe.h"
+#include "rl/reward_model.h"
 #include "rl/run_store.h"
 #include "rollout/engine.h"
 #include "rollout/random.h"
@@ -88,7 +89,7 @@ bool same_bytes(const Policy& a, const Policy& b) {
   const auto &own = a.parameters().all(), &other = b.parameters().all();
   if (own.size() != other.size()) return false;
   for (size_t i = 0; i < own.size(); ++i) {
-    const at::Tensor &x = own[i].tensor, &y = other[i].tensor;
+    const at::Tensor x = own[i].values(), y = other[i].values();
     if (x.nbytes() != y.nbytes() || std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) != 0) return false;
   }
   return true;
@@ -106,7 +107,7 @@ class Replayer {
         seed_(derive_seed(recipe_.seed, stage_.name)),
         run_(options.run_dir),
         state_(find_start()),
-        model_(load_model(start_folder_, in_dtype())),
+        model_(starting_model()),
         optimizer_(model_.policy->parameters(), config_.optim) {
     if (checkpoint_) optimizer_.load(checkpoint_->folder / "trainer" / "optimizer.safetensors");
     if (config_.beta > 0) {
@@ -138,6 +139,15 @@ class Replayer {
     start_folder_ =
         checkpoint_ ? checkpoint_->folder : resolve_path(config_.model, fs::current_path(), options_.run_dir);
     return checkpoint_ ? checkpoint_->state : TrainerState{};
+  }
+
+  // With adapters a checkpoint holds what is added to the stage's starting model.
+  Model starting_model() const {
+    if (config_.optim.lora.rank == 0) return load_model(start_folder_, in_dtype());
+    Model model = load_model(resolve_path(config_.model, fs::current_path(), options_.run_dir), in_dtype());
+    add_adapters(*model.policy, config_.optim, seed_);
+    if (checkpoint_) restore_policy(*model.policy, checkpoint_->folder);
+    return model;
   }
 
   LoadOptions in_dtype() const { return {.bfloat16 = config_.optim.dtype == "bfloat16"}; }
@@ -228,7 +238,10 @@ class Replayer {
 
   std::vector<Minibatch> changed_minibatches(const RlConfig& changed, std::vector<Group> groups) {
     if (changed.reward_funcs != config_.reward_funcs || changed.reward_weights != config_.reward_weights) {
-      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights);
+      const auto reward_model = [&](const std::string& folder) {
+        return model_reward(resolve_path(folder, fs::current_path(), options_.run_dir), model_.tokenizer);
+      };
+      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights, {.reward_model = reward_model});
       for (Group& g : groups) g = score({g.prompt}, std::move(g.rollouts), rewards, options_.threads)[0];
     }
     auto minibatches = make_minibatches(changed, seed_, state_.step, groups, end_token());
@@ -254,10 +267,10 @@ class Replayer {
     options.router_bias_update_rate = 0;
     Gradient g{accumulate_policy_gradient(*model_.policy, m.batch, loss_spec(config), m.ref_logprobs, options), {}};
     g.stats.grad_norm = optimizer_.gradient_norm();
-    for (const Parameter& p : model_.policy->parameters().all()) {
-      if (!p.tensor.grad().defined()) continue;
-      g.tensors.push_back(p.tensor.grad().clone());
-      p.tensor.mutable_grad().reset();
+    for (const Parameter* p : model_.policy->parameters().trained()) {
+      if (!p->tensor.grad().defined()) continue;
+      g.tensors.push_back(p->tensor.grad().clone());
+      p->tensor.mutable_grad().reset();
     }
     return g;
   }

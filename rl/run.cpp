@@ -18,6 +18,7 @@
 #include "rl/prompts.h"
 #include "rl/recipe.h"
 #include "rl/report.h"
+#include "rl/reward_model.h"
 #include "rl/run_lock.h"
 #include "rl/samples.h"
 #include "rl/sft.h"
@@ -177,14 +178,28 @@ class Run {
   Metrics run_kind(const RlConfig& config, const StageContext& stage) {
     Model model = load_model(path_of(config.model));
     const auto prompts = load_prompts(path_of(config.data), model);
-    const auto rewards = make_rewards(config.reward_funcs, config.reward_weights, options_.host.reward);
+    const auto rewards = rewards_of(config.reward_funcs, config.reward_weights, model);
     progress_.set_accuracy(rewards.empty() ? "" : rewards[0].name);
     return train_rl(config, stage, std::move(model), prompts, rewards);
   }
 
+  std::vector<NamedReward> rewards_of(const std::vector<std::string>& names, const std::vector<double>& weights,
+                                      const Model& policy) const {
+    const auto reward_model = [&](const std::string& folder) {
+      return model_reward(path_of(folder), policy.tokenizer);
+    };
+    return make_rewards(names, weights, {options_.host.reward, reward_model});
+  }
+
+  Metrics run_kind(const RewardModelConfig& config, const StageContext& stage) {
+    Model model = load_model(path_of(config.model));
+    const auto pairs = load_pairs(path_of(config.data), model, config.max_length);
+    return train_reward_model(config, stage, std::move(model), pairs);
+  }
+
   Metrics run_kind(const GenerateConfig& config, const StageContext& stage) {
     const Model model = load_model(path_of(config.model), {.keep = Keep::kForSampling});
-    const auto rewards = make_rewards(config.reward_funcs, {}, options_.host.reward);
+    const auto rewards = rewards_of(config.reward_funcs, {}, model);
     progress_.set_accuracy(rewards[0].name);
     return generate_samples(config, stage, model, limited(load_prompts(path_of(config.data), model), config.limit),
                             rewards);
@@ -265,7 +280,7 @@ class Run {
     const auto prompts = limited(load_prompts(path_of(config.data), model), config.limit);
     const Task* task = config.task.empty() ? nullptr : &task_named(config.task, tasks_);
     // every evaluation of a run draws with the same key, so that two models meet the same luck
-    Evaluation e = evaluate(model, prompts, make_rewards(config.reward_funcs, {}, options_.host.reward), config,
+    Evaluation e = evaluate(model, prompts, rewards_of(config.reward_funcs, {}, model), config,
                             derive_seed(recipe_.seed, "eval"), task, options_.threads, options_.host.stop);
     stage.store.remove_stage(stage.name);
     stage.store.write(

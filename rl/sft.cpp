@@ -16,53 +16,6 @@
 namespace hone {
 namespace {
 
-using DocumentsOf = std::function<std::vector<TokenDocument>(int64_t step, const Model& now)>;
-using EpochOf = std::function<double()>;
-using GradientOf = std::function<UpdateStats(const Policy& policy, const Batch& batch, const UpdateOptions& options)>;
-
-// The loop of every stage that learns from documents.
-Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
-                        const DocumentsOf& documents_of,
-                        const GradientOf& accumulate = accumulate_cross_entropy_gradient, const EpochOf& epoch = {}) {
-  Training training(stage, std::move(start), config, /*with_reference=*/false);
-  Stopwatch watch;
-  const auto learn = [&] {
-    check_stop(stage.host.stop);
-    const int64_t step = training.state().step;
-    const Batch batch = make_batch(documents_of(step, training.model()));
-    const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
-                                .max_memory_bytes = config.max_memory_bytes(),
-                                .rate_factor = learning_rate_factor(config, step),
-                                .router_bias_update_rate = config.router_bias_update_rate,
-                                .router_aux_loss_alpha = config.router_aux_loss_alpha,
-                                .stop = stage.host.stop,
-                                .mtp_loss_weight = config.mtp_loss_weight};
-    UpdateStats stats = accumulate(training.policy(), batch, options);
-    apply_gradient(training.optimizer(), options, stats);
-    training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
-    Metrics metrics{{"loss", stats.loss},
-                    {"entropy", stats.entropy},
-                    {"mean_token_accuracy", stats.accuracy},
-                    {"grad_norm", stats.grad_norm},
-                    {"learning_rate", config.learning_rate * options.rate_factor}};
-    if (epoch) metrics["epoch"] = epoch();
-    if (stats.mtp_loss != 0) metrics["mtp_loss"] = stats.mtp_loss;
-    if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
-    metrics["step_time"] = metrics["time/update"] = watch.lap();
-    training.finish_step({.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)});
-    training.save_if_due();
-  };
-  while (training.state().step < config.max_steps) {
-    try {
-      learn();
-    } catch (const Interrupted&) {
-      training.save_interrupted();
-      throw;
-    }
-  }
-  return training.finish();
-}
-
 std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const std::vector<std::string>& tokens) {
   std::vector<int32_t> ids;
   for (const std::string& token : tokens) {
@@ -104,6 +57,53 @@ std::vector<TokenDocument> fill(int64_t tokens, const std::function<TokenDocumen
 
 }  // namespace
 
+DocumentLoss token_loss(decltype(DocumentLoss::accumulate) accumulate) {
+  const auto metrics = [](const UpdateStats& stats) {
+    return Metrics{{"loss", stats.loss}, {"entropy", stats.entropy}, {"mean_token_accuracy", stats.accuracy}};
+  };
+  return {std::move(accumulate), metrics};
+}
+
+Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
+                        const std::function<std::vector<TokenDocument>(int64_t step, const Model& now)>& documents_of,
+                        const DocumentLoss& loss, const std::function<double()>& epoch) {
+  Training training(stage, std::move(start), config, /*with_reference=*/false);
+  Stopwatch watch;
+  const auto learn = [&] {
+    check_stop(stage.host.stop);
+    const int64_t step = training.state().step;
+    const Batch batch = make_batch(documents_of(step, training.model()));
+    const UpdateOptions options{.micro_batch_tokens = config.micro_batch_tokens,
+                                .max_memory_bytes = config.max_memory_bytes(),
+                                .rate_factor = learning_rate_factor(config, step),
+                                .router_bias_update_rate = config.router_bias_update_rate,
+                                .router_aux_loss_alpha = config.router_aux_loss_alpha,
+                                .stop = stage.host.stop,
+                                .mtp_loss_weight = config.mtp_loss_weight};
+    UpdateStats stats = loss.accumulate(training.policy(), batch, options);
+    apply_gradient(training.optimizer(), options, stats);
+    training.state().num_tokens += static_cast<int64_t>(batch.inputs.size()) + batch.num_sequences();
+    Metrics metrics = loss.metrics(stats);
+    metrics["grad_norm"] = stats.grad_norm;
+    metrics["learning_rate"] = config.learning_rate * options.rate_factor;
+    if (epoch) metrics["epoch"] = epoch();
+    if (stats.mtp_loss != 0) metrics["mtp_loss"] = stats.mtp_loss;
+    if (stats.has_router) metrics["moe/max_vio"] = stats.max_vio;
+    metrics["step_time"] = metrics["time/update"] = watch.lap();
+    training.finish_step({.stage = {}, .step = 0, .groups = {}, .advantages = {}, .metrics = std::move(metrics)});
+    training.save_if_due();
+  };
+  while (training.state().step < config.max_steps) {
+    try {
+      learn();
+    } catch (const Interrupted&) {
+      training.save_interrupted();
+      throw;
+    }
+  }
+  return training.finish();
+}
+
 Metrics train_base(const BaseConfig& config, const StageContext& stage, const Task& task) {
   Model model = random_model(config.model_config, config.initializer_range, stage,
                              Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name));
@@ -113,13 +113,14 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
   const int32_t end = end_tokens(model.policy->config())[0];
   const CorpusOptions corpus{static_cast<int>(config.max_tries), config.guided_fraction, config.foreign_fraction,
                              config.mixed_fraction};
-  return train_documents(config.optim, stage, std::move(model), [&](int64_t step, const Model&) {
+  const auto documents_of = [&](int64_t step, const Model&) {
     return fill(config.tokens_per_step, [&](int64_t i) {
       return token_document(
           tokenizer, task.document(stage.seed, (static_cast<uint64_t>(step) << 20) + static_cast<uint64_t>(i), corpus),
           end);
     });
-  });
+  };
+  return train_documents(config.optim, stage, std::move(model), documents_of, token_loss());
 }
 
 namespace {
@@ -236,14 +237,12 @@ Metrics train_sft(const SftConfig& config, const StageContext& stage, Model star
     return config.on_policy_share > 0 ? on_policy(config, stage.seed, step, now, std::move(rows)) : rows;
   };
   const auto epoch = [&] { return static_cast<double>(next) / static_cast<double>(n); };
-  if (!teacher)
-    return train_documents(config.optim, stage, std::move(start), documents_of, accumulate_cross_entropy_gradient,
-                           epoch);
+  if (!teacher) return train_documents(config.optim, stage, std::move(start), documents_of, token_loss(), epoch);
   const auto distil = [teacher, spec = distillation_spec(config)](const Policy& policy, const Batch& batch,
                                                                   const UpdateOptions& options) {
     return accumulate_distillation_gradient(policy, *teacher->policy, batch, spec, options);
   };
-  return train_documents(config.optim, stage, std::move(start), documents_of, distil, epoch);
+  return train_documents(config.optim, stage, std::move(start), documents_of, token_loss(distil), epoch);
 }
 
 Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer) {

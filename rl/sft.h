@@ -2,13 +2,28 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "rl/batch.h"
 #include "rl/stage.h"
 #include "rl/task.h"
+#include "rl/update.h"
 
 namespace hone {
+
+/// What a stage learns from the documents of a step: a gradient, and what it logs of it.
+struct DocumentLoss {
+  std::function<UpdateStats(const Policy& policy, const Batch& batch, const UpdateOptions& options)> accumulate;
+  std::function<Metrics(const UpdateStats& stats)> metrics;
+};
+/// Cross-entropy, or with another gradient of the same metrics: loss, entropy, mean_token_accuracy.
+DocumentLoss token_loss(decltype(DocumentLoss::accumulate) accumulate = accumulate_cross_entropy_gradient);
+
+/// The loop of every stage that learns from documents: those of step `step`, chosen by documents_of(step, model).
+Metrics train_documents(const OptimConfig& config, const StageContext& stage, Model start,
+                        const std::function<std::vector<TokenDocument>(int64_t step, const Model& now)>& documents_of,
+                        const DocumentLoss& loss, const std::function<double()>& epoch = {});
 
 /// Trains a new policy on the task's corpus: step s learns from documents (s << 20) .. of this seed. Leaves final/ and
 /// data/train.jsonl, data/heldout.jsonl.

@@ -5,8 +5,9 @@
 namespace hone {
 namespace {
 
-Model in_dtype(Model model, const std::string& dtype) {
-  if (dtype == "bfloat16") model.policy->to_bfloat16();
+Model as_trained(Model model, const OptimConfig& config, uint64_t seed) {
+  if (config.dtype == "bfloat16") model.policy->to_bfloat16();
+  add_adapters(*model.policy, config, seed);
   return model;
 }
 
@@ -15,11 +16,11 @@ Model in_dtype(Model model, const std::string& dtype) {
 Training::Training(const StageContext& stage, Model start, const OptimConfig& config, bool with_reference)
     : stage_(stage),
       config_(config),
-      model_(in_dtype(std::move(start), config.dtype)),
+      model_(as_trained(std::move(start), config, stage.seed)),
       reference_(with_reference ? model_.policy->clone() : nullptr),
       optimizer_(model_.policy->parameters(), config) {
   if (const auto checkpoint = latest_checkpoint(stage.dir)) {
-    model_.policy->copy_from(*Policy::load(checkpoint->folder));
+    restore_policy(*model_.policy, checkpoint->folder);
     optimizer_.load(checkpoint->folder / "trainer" / "optimizer.safetensors");
     if (reference_) reference_->copy_from(*Policy::load(checkpoint->folder / "trainer" / "reference"));
     state_ = checkpoint->state;

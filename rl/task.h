@@ -40,7 +40,9 @@ struct Task {
   /// Averages over completions of what they did, e.g. {"step_arithmetic": .98, "verdict": .99, "waits": 1.7}.
   std::function<std::map<std::string, double>(std::span<const Prompt>, std::span<const Rollout>)> diagnose;
   /// A correct completion in a form that is good to read, for a cold start; nothing where there is none. May be empty.
-  std::function<std::optional<std::string>(const Prompt&, const std::string& completion)> rewrite;
+  std::function<std::optional<std::string>(const Prompt&, const std::string& completion)> rewrite = {};
+  /// Whether a re-check in a correct completion changed a wrong result into the right one (rl/aha.h). May be empty.
+  std::function<bool(const Prompt&, const std::string& completion)> corrects_itself = {};
 };
 
 }  // namespace hone

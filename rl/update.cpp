@@ -1,5 +1,6 @@
 #include "rl/update.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -186,9 +187,7 @@ void for_parts(const Policy& policy, const std::vector<Part>& parts, const Updat
 
 std::vector<at::Tensor> trained_tensors(const Policy& policy) {
   std::vector<at::Tensor> tensors;
-  for (const Parameter& p : policy.parameters().all()) {
-    if (p.trainable()) tensors.push_back(p.tensor);
-  }
+  for (const Parameter* p : policy.parameters().trained()) tensors.push_back(p->tensor);
   return tensors;
 }
 
@@ -258,6 +257,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
   const bool one_by_one = num_lanes(policy, options) == 1;
   const std::vector<Part> parts = make_parts(policy, batch, options);
+  if (one_by_one) malloc_trim(0);  // of a large policy, sampling leaves hundreds of megabytes in the heap
   const bool recompute = must_recompute(policy, parts, options);
   // not of a small policy, whose sums would then depend on the number of lanes
   const AddingGradients adding(policy, !policy.fits_a_core());
@@ -313,18 +313,47 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
 
 }  // namespace
 
-std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
+namespace {
+
+// `measure(part, hidden) -> (M of the part)`, without gradient, part by part.
+template <class Measure>
+std::vector<float> measured(const Policy& policy, const Batch& batch, const UpdateOptions& options,
+                            const Measure& measure) {
   std::vector<float> all;
   const auto compute = [&](const Part& part) {
     check_stop(options.stop);
     at::NoGradGuard no_grad;
-    const at::Tensor hidden = forward(policy, part, nullptr, false);
-    return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs.to(at::kFloat).contiguous();
+    return measure(part, forward(policy, part, nullptr, false)).to(at::kFloat).contiguous();
   };
   for_parts(policy, make_parts(policy, batch, options), options, compute, [&](const Part&, const at::Tensor& part) {
     all.insert(all.end(), part.const_data_ptr<float>(), part.const_data_ptr<float>() + part.numel());
   });
   return all;
+}
+
+at::Tensor scores_of(const Policy& policy, const Part& part, const at::Tensor& hidden) {
+  return policy.score(hidden.index_select(0, tensor_of(part.batch.rows))).flatten();
+}
+
+}  // namespace
+
+std::vector<float> token_logprobs(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
+  return measured(policy, batch, options, [&](const Part& part, const at::Tensor& hidden) {
+    return evaluate(policy, part.batch, hidden, options.inv_temperature).logprobs;
+  });
+}
+
+std::vector<float> scores(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
+  return measured(policy, batch, options,
+                  [&](const Part& part, const at::Tensor& hidden) { return scores_of(policy, part, hidden); });
+}
+
+UpdateStats accumulate_score_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options) {
+  const auto loss_of = [&](const Part& part, const at::Tensor& hidden, const at::Tensor&) {
+    const at::Tensor own = scores_of(policy, part, hidden);
+    return LossOutput{.loss = (own * tensor_of(part.batch.weights, own.scalar_type())).sum()};
+  };
+  return accumulate(policy, batch, options, loss_of, {});
 }
 
 UpdateStats accumulate_policy_gradient(const Policy& policy, const Batch& batch, const LossSpec& spec,

@@ -68,6 +68,11 @@ UpdateStats accumulate_cross_entropy_gradient(const Policy& policy, const Batch&
 UpdateStats accumulate_distillation_gradient(const Policy& policy, const Policy& teacher, const Batch& batch,
                                              const DistillationSpec& spec, const UpdateOptions& options);
 
+/// The score head's number at the row of every loss token (M), without gradient.
+std::vector<float> scores(const Policy& policy, const Batch& batch, const UpdateOptions& options);
+/// Adds the gradient of the sum of weight x score over the loss tokens' rows. stats.loss is that sum.
+UpdateStats accumulate_score_gradient(const Policy& policy, const Batch& batch, const UpdateOptions& options);
+
 /// Gradients -> weights: clips, steps the optimizer; fills stats.grad_norm.
 void apply_gradient(Optimizer& optimizer, const UpdateOptions& options, UpdateStats& stats);
 

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
-#include <optional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -98,6 +97,10 @@ class WeightGradient {
   at::Tensor sum_;
 };
 
+at::Tensor handed_on(const std::optional<WeightGradient>& gradient) {
+  return gradient ? gradient->handed_on() : at::Tensor();
+}
+
 // The slices of a weight of w's shape, one after the other, each by `pack(floats (out, in), out, in, place)`.
 template <class T, class Pack>
 void pack_slices(const at::Tensor& w, const float* values, int64_t size, AlignedVector<T>& packed, const Pack& pack) {
@@ -118,7 +121,7 @@ int64_t Weight::packed_size() const {
 }
 
 void Weight::pack(const float* values) const {
-  Packed made;
+  Packed made{.addition = packed_->addition};
   if (bfloat16_products()) {
     made.pairs = std::move(packed_->pairs);
     pack_slices(tensor_, values, packed_size(), made.pairs, cpu::pack_weight_pairs);
@@ -132,12 +135,29 @@ void Weight::pack(const float* values) const {
   *packed_ = std::move(made);
 }
 
+at::Tensor Weight::values() const {
+  if (!addition()) return tensor_;
+  const at::Tensor w = tensor_.detach().clone(), b = addition()->b.detach() * addition()->scale;
+  cpu::Gemm product = Backward{b.size(1), w.size(1), false}.input(data(b), w.size(0), data(addition()->a), data(w));
+  product.accumulate = true;
+  cpu::gemm({&product, 1});
+  return bfloat16_products() ? w.to(at::kBFloat16).to(at::kFloat) : w;
+}
+
+// Tensors count their changes; the lowest bit tells the arithmetic.
+int64_t Weight::version() const {
+  if (is_packed_only()) return 0;
+  auto changes = static_cast<int64_t>(tensor_._version());
+  if (addition())
+    changes += static_cast<int64_t>(addition()->a._version()) + static_cast<int64_t>(addition()->b._version());
+  return 2 * changes + bfloat16_products();
+}
+
 cpu::Panels Weight::packed(int64_t e) const {
-  // a tensor counts its changes; the lowest bit tells the arithmetic
-  const int64_t version = is_packed_only() ? 0 : 2 * static_cast<int64_t>(tensor_._version()) + bfloat16_products();
-  if (!is_packed_only() && packed_->version != version) {
-    pack(data(tensor_));
-    packed_->version = version;
+  const int64_t now = version();
+  if (!is_packed_only() && packed_->version != now) {
+    pack(data(values()));
+    packed_->version = now;
   }
   const int64_t first = e * packed_size();
   if (!packed_->pairs.empty()) return {.pairs = packed_->pairs.data() + first};
@@ -268,35 +288,73 @@ at::Tensor linear_forward(const at::Tensor& x, const Weight& w, const at::Tensor
   return y;
 }
 
+// What a linear's backward adds for w = w0 + scale b a, out of what the layer read and its output's gradient:
+// db += scale dy^T (x a^T), da += scale (dy b)^T x, and to dx = dy w0, where that is wanted, scale (dy b) a. Nothing of
+// w's size is made.
+void low_rank_backward(const LowRank& w, const at::Tensor& x, const at::Tensor& dy, float* da, float* db, float* dx) {
+  const int64_t n = dy.size(0), out = dy.size(1), in = x.size(-1), rank = w.a.size(0);
+  const Backward inner{rank, in, false}, outer{out, rank, false};
+  const at::Tensor xa = at::empty({n, rank}, dy.options()), dyb = at::empty_like(xa);
+  const cpu::Gemm down[] = {{.a = data(x),
+                             .a_row = in,
+                             .b = data(w.a),
+                             .b_row = 1,
+                             .b_col = in,
+                             .c = data(xa),
+                             .c_row = rank,
+                             .m = n,
+                             .n = rank,
+                             .k = in},
+                            outer.input(data(dy), n, data(w.b), data(dyb))};
+  cpu::gemm(down);
+  xa.mul_(w.scale);
+  dyb.mul_(w.scale);
+  std::vector<cpu::Gemm> up{outer.weight(data(dy), n, data(xa), db), inner.weight(data(dyb), n, data(x), da)};
+  if (dx) {
+    up.push_back(inner.input(data(dyb), n, data(w.a), dx));
+    up.back().accumulate = true;
+  }
+  cpu::gemm(up);
+}
+
 struct LinearFn : Function<LinearFn> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w,
-                            const std::optional<at::Tensor>& bias, const Weight* weight) {
-    ctx->save_for_backward({x, w});
+                            const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& a,
+                            const std::optional<at::Tensor>& b, const Weight* weight) {
+    ctx->save_for_backward({x, w, a.value_or(at::Tensor()), b.value_or(at::Tensor())});
     ctx->saved_data["bias"] = bias.has_value();
+    if (a) ctx->saved_data["scale"] = weight->addition()->scale;
     ctx->saved_data["bfloat16"] = weight->bfloat16_products();
     ctx->saved_data["adds_gradients"] = weight->adds_gradients();
     return linear_forward(x, *weight, bias.value_or(at::Tensor()));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &w = saved[1];
+    const at::Tensor &x = saved[0], &w = saved[1], &a = saved[2], &b = saved[3];
+    const bool in_place = ctx->saved_data["adds_gradients"].toBool();
     const at::Tensor dy = grads[0].contiguous();
     const Backward back{w.size(0), w.size(1), ctx->saved_data["bfloat16"].toBool()};
     const int64_t rows = dy.size(0);
-    at::Tensor dx, db;
-    std::optional<WeightGradient> dw;
+    at::Tensor dx, dbias;
+    std::optional<WeightGradient> dw, da, db;
     std::vector<cpu::Gemm> products;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty_like(x);
       products.push_back(back.input(data(dy), rows, data(w), data(dx)));
     }
     if (ctx->needs_input_grad(1)) {
-      dw.emplace(w, ctx->saved_data["adds_gradients"].toBool());
+      dw.emplace(w, in_place);
       products.push_back(back.weight(data(dy), rows, data(x), dw->data()));
     }
     cpu::gemm(products);
-    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) db = dy.sum(0);
-    return {dx, dw ? dw->handed_on() : at::Tensor(), db, {}};
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) dbias = dy.sum(0);
+    if (a.defined()) {
+      da.emplace(a, in_place);
+      db.emplace(b, in_place);
+      low_rank_backward({a, b, ctx->saved_data["scale"].toDouble()}, x, dy, da->data(), db->data(),
+                        dx.defined() ? data(dx) : nullptr);
+    }
+    return {dx, handed_on(dw), dbias, handed_on(da), handed_on(db), {}};
   }
 };
 
@@ -305,8 +363,10 @@ struct LinearFn : Function<LinearFn> {
 at::Tensor ops::linear(const at::Tensor& x, const Weight& w, const at::Tensor& bias) {
   if (!native(x)) return reference::linear(x, w.tensor(), bias);
   const at::Tensor rows = x.contiguous();
-  return wants_grad({&x, &w.tensor(), &bias}) ? LinearFn::apply(rows, w.tensor(), optional(bias), &w)
-                                              : linear_forward(rows, w, bias);
+  const LowRank added = w.addition().value_or(LowRank{});
+  return wants_grad({&x, &w.tensor(), &bias, &added.a})
+             ? LinearFn::apply(rows, w.tensor(), optional(bias), optional(added.a), optional(added.b), &w)
+             : linear_forward(rows, w, bias);
 }
 
 // --- add, rms_norm, swiglu, sigmoid, softmax -----------------------------------------------------------------------
@@ -1008,7 +1068,12 @@ struct ExpertsFn : Function<ExpertsFn> {
       all_dw[pair] = dot;
     });
     const bool in_place = ctx->saved_data["adds_gradients"].toBool();
-    const WeightGradient dgate_w(gate_w, in_place), dup_w(up_w, in_place), ddown_w(down_w, in_place);
+    std::optional<WeightGradient> dgate_w, dup_w, ddown_w;
+    if (ctx->needs_input_grad(1)) {
+      dgate_w.emplace(gate_w, in_place);
+      dup_w.emplace(up_w, in_place);
+      ddown_w.emplace(down_w, in_place);
+    }
     at::Tensor dgate = at::empty_like(a.gate), dup = at::empty_like(a.up);
     at::Tensor dx1 = at::empty_like(a.x), dx2 = at::empty_like(a.x);
     auto each = [&](auto&& body) {
@@ -1021,20 +1086,22 @@ struct ExpertsFn : Function<ExpertsFn> {
     };
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
       p.push_back(outwards.input(data(dy) + at * c, rows, data(down_w) + e * c * f, data(dact) + at * f));
-      p.push_back(outwards.weight(data(dy) + at * c, rows, data(a.act) + at * f, ddown_w.data() + e * c * f));
+      if (ddown_w)
+        p.push_back(outwards.weight(data(dy) + at * c, rows, data(a.act) + at * f, ddown_w->data() + e * c * f));
     });
     cpu::swiglu_backward(data(a.gate), data(a.up), data(dact), data(dgate), data(dup), dact.numel());
     each([&](auto& p, int64_t e, int64_t at, int64_t rows) {
       p.push_back(inwards.input(data(dgate) + at * f, rows, data(gate_w) + e * c * f, data(dx1) + at * c));
       p.push_back(inwards.input(data(dup) + at * f, rows, data(up_w) + e * c * f, data(dx2) + at * c));
-      p.push_back(inwards.weight(data(dgate) + at * f, rows, data(a.x) + at * c, dgate_w.data() + e * c * f));
-      p.push_back(inwards.weight(data(dup) + at * f, rows, data(a.x) + at * c, dup_w.data() + e * c * f));
+      if (!dgate_w) return;
+      p.push_back(inwards.weight(data(dgate) + at * f, rows, data(a.x) + at * c, dgate_w->data() + e * c * f));
+      p.push_back(inwards.weight(data(dup) + at * f, rows, data(a.x) + at * c, dup_w->data() + e * c * f));
     });
     cpu::add(data(dx1), data(dx2), data(dx1), dx1.numel());
     return {combine(d, dx1, nullptr, dout.size(0)),
-            dgate_w.handed_on(),
-            dup_w.handed_on(),
-            ddown_w.handed_on(),
+            handed_on(dgate_w),
+            handed_on(dup_w),
+            handed_on(ddown_w),
             dweights,
             {},
             {},
@@ -1131,7 +1198,7 @@ struct GradientRows {
   const LogprobPlan& plan;
   const float* dy;
   const at::Tensor &hidden, &head, &dhidden;
-  float* dhead;
+  float* dhead;  // null: not wanted
   bool bfloat16;
   void operator()(int64_t row, float* z) const {
     cpu::logprob_backward_row(z, v, plan.stats[static_cast<size_t>(row)], plan.inv_temperature,
@@ -1141,7 +1208,7 @@ struct GradientRows {
     const Backward back{v, hidden.size(1), bfloat16};
     cpu::Gemm products[] = {back.input(data(dlogits), end - begin, data(head), data(dhidden) + begin * back.in),
                             back.weight(data(dlogits), end - begin, data(hidden) + begin * back.in, dhead)};
-    cpu::gemm(products);
+    cpu::gemm({products, dhead ? 2u : 1u});
   }
 };
 
@@ -1178,11 +1245,12 @@ struct TokenLogprobsFn : Function<TokenLogprobsFn> {
     const auto& [plan, head] = held<std::pair<LogprobPlan, Weight>>(ctx);
     const at::Tensor dy = grads[0].contiguous();
     at::Tensor dhidden = at::empty_like(hidden);
-    const WeightGradient dhead(head_w, head.adds_gradients());
+    std::optional<WeightGradient> dhead;
+    if (ctx->needs_input_grad(1)) dhead.emplace(head_w, head.adds_gradients());
     for_logits(hidden, head,
                GradientRows{targets.const_data_ptr<int64_t>(), forbidden, head_w.size(0), plan, data(dy), hidden,
-                            head_w, dhidden, dhead.data(), head.bfloat16_products()});
-    return {dhidden, dhead.handed_on(), {}, {}, {}, {}};
+                            head_w, dhidden, dhead ? dhead->data() : nullptr, head.bfloat16_products()});
+    return {dhidden, handed_on(dhead), {}, {}, {}, {}};
   }
 };
 

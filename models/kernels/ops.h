@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,12 @@ struct Arithmetic {
   bool adds_gradients = false;
 };
 
+/// What is added to a weight W0 (out, in) and trained in its place: W = W0 + scale b a, with a (r, in) and b (out, r).
+struct LowRank {
+  at::Tensor a, b;
+  double scale;
+};
+
 /// A weight (out, in) or (E, out, in) with its packed copy, which is made again whenever the tensor or the arithmetic
 /// has changed: pairs of bfloat16 for bfloat16 products, else of bfloat16 when every value is one, else of floats. A
 /// tensor on the meta device has a shape and no memory: then the packed copy that pack() made is all there is, enough
@@ -43,6 +50,12 @@ class Weight {
   bool bfloat16_products() const { return arithmetic_ && arithmetic_->bfloat16; }
   bool adds_gradients() const { return arithmetic_ && arithmetic_->adds_gradients; }
   bool is_packed_only() const { return tensor_.is_meta(); }
+  /// From now on the tensor is W0 of this addition and products read W, packed again whenever a or b has changed;
+  /// linear() hands gradients to a and b. REQUIRES: only linear() reads this weight.
+  void adapt(LowRank addition) const { packed_->addition = std::move(addition); }
+  const std::optional<LowRank>& addition() const { return packed_->addition; }
+  /// What products read, before it is packed: the tensor, or W of an addition, rounded where products are bfloat16.
+  at::Tensor values() const;
   /// Panels of slice `e` (see cpu::pack_weight).
   cpu::Panels packed(int64_t e = 0) const;
   /// Packs `values` (row-major, of the tensor's size). REQUIRES: is_packed_only().
@@ -56,8 +69,10 @@ class Weight {
     AlignedVector<uint16_t> bfloat16;
     AlignedVector<uint32_t> pairs;
     int64_t version = -1;
+    std::optional<LowRank> addition;
   };
   int64_t packed_size() const;  // elements of a slice
+  int64_t version() const;
 
   at::Tensor tensor_;
   std::shared_ptr<const Arithmetic> arithmetic_;

@@ -73,6 +73,9 @@ class GRPOConfig:
     router_bias_update_rate: float
     router_aux_loss_alpha: float
     mtp_loss_weight: float
+    lora_r: int
+    lora_alpha: float
+    lora_target_modules: list[str]
     def __init__(self, output_dir: str | None = None, *,
                  per_device_train_batch_size: int | None = None,
                  gradient_accumulation_steps: int | None = None,
@@ -144,6 +147,9 @@ class GRPOConfig:
                  router_bias_update_rate: float = 0.0,
                  router_aux_loss_alpha: float = 0.0,
                  mtp_loss_weight: float = 0.3,
+                 lora_r: int = 0,
+                 lora_alpha: float = 32.0,
+                 lora_target_modules: list[str] = [],
                  **trl: Any) -> None: ...
     def steps_of(self, rows: int, tokens: int | None = ...) -> int: ...
     def stage(self, max_steps: int) -> dict[str, Any]: ...
@@ -193,6 +199,9 @@ class SFTConfig:
     router_bias_update_rate: float
     router_aux_loss_alpha: float
     mtp_loss_weight: float
+    lora_r: int
+    lora_alpha: float
+    lora_target_modules: list[str]
     def __init__(self, output_dir: str | None = None, *,
                  per_device_train_batch_size: int | None = None,
                  gradient_accumulation_steps: int | None = None,
@@ -236,6 +245,9 @@ class SFTConfig:
                  router_bias_update_rate: float = 0.0,
                  router_aux_loss_alpha: float = 0.0,
                  mtp_loss_weight: float = 0.3,
+                 lora_r: int = 0,
+                 lora_alpha: float = 32.0,
+                 lora_target_modules: list[str] = [],
                  **trl: Any) -> None: ...
     def steps_of(self, rows: int, tokens: int | None = ...) -> int: ...
     def stage(self, max_steps: int) -> dict[str, Any]: ...

@@ -18,9 +18,9 @@ from .rewards import name_of
 TrainOutput = collections.namedtuple("TrainOutput", ["global_step", "training_loss", "metrics"])
 
 _REFUSED = {
-    "reward_processing_classes": "reward models are not in hone; call one in a reward function",
+    "reward_processing_classes": "a reward model of hone is named 'reward_model:FOLDER'; call any other in a reward function",
     "optimizers": "the optimizer is args.optimizer (adamw or muon)", "optimizer_cls_and_kwargs": "the optimizer is args.optimizer",
-    "peft_config": "all weights are trained; there are no adapters", "quantization_config": "weights are float32 or bfloat16",
+    "peft_config": "set lora_r, lora_alpha and lora_target_modules in args", "quantization_config": "weights are float32 or bfloat16",
     "tools": "completions are one turn without tools", "rollout_func": "hone samples itself", "environment_factory": "completions are one turn",
     "data_collator": "rows are packed by hone", "compute_loss_func": "give loss_func to GRPOTrainer",
     "compute_metrics": "compute them from trainer.state.log_history or hone.load_run", "formatting_func": "map the data set before",

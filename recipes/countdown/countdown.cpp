@@ -349,6 +349,7 @@ Task make_task(const char* name, bool bilingual) {
   };
   task.diagnose = bilingual ? diagnose_bilingual_countdown : diagnose_countdown;
   if (bilingual) task.rewrite = rewrite_countdown;
+  task.corrects_itself = countdown_corrects_itself;
   return task;
 }
 

@@ -240,6 +240,16 @@ bool is_derivation(const WrittenTry& t, const CountdownProblem& problem) {
   return std::ranges::is_permutation(used, problem.numbers);
 }
 
+bool countdown_corrects_itself(const Prompt& prompt, const std::string& completion) {
+  const auto problem = read_problem(prompt);
+  const auto thoughts = read_thoughts(completion);
+  if (!problem || !thoughts.ends_in_yes || thoughts.tries.empty() || !is_hit(thoughts.tries.back(), *problem))
+    return false;
+  return std::ranges::any_of(thoughts.tries, [&](const WrittenTry& t) {
+    return t.verdict == english(Say::kWait) && is_derivation(t, *problem) && !is_hit(t, *problem);
+  });
+}
+
 namespace {
 
 std::map<std::string, double> diagnose(std::span<const Prompt> prompts, std::span<const Rollout> rollouts,

@@ -41,6 +41,9 @@ WrittenThoughts read_thoughts(std::string_view completion);
 /// Whether a try uses each number once and calculates right, whatever it reaches.
 bool is_derivation(const WrittenTry& t, const CountdownProblem& problem);
 
+/// Whether an honest try that missed was met with ` wait` and the last try reaches the target.
+bool countdown_corrects_itself(const Prompt& prompt, const std::string& completion);
+
 /// Means over all completions, or over all steps or tries of all completions. A mean over nothing is left out, but for
 /// the two that gates stand on: step_arithmetic and verdict are 0 when the completions hold no step or no try.
 /// Completions of unknown prompts, or of rows without numbers and target, are passed over.

@@ -279,6 +279,9 @@ class Inspect(HoneTest):
         self.assertEqual(json.loads(self.ok("inspect", self.run_dir, "--sql", sql, "--json")),
                          [{"stage": "before", "n": 8}, {"stage": "rl", "n": 16}])
         self.assertEqual(self.ok("inspect", self.run_dir, "--sql", sql), "stage   n\nbefore  8\nrl      16\n")
+        moments, = json.loads(self.ok("inspect", self.run_dir, "--aha", "--json"))
+        self.assertEqual((moments["stage"], sum(s["rollouts"] for s in moments["steps"])), ("rl", 16))
+        self.assertIn("stage rl: rollouts in which", self.ok("inspect", self.run_dir, "--aha"))
         self.assertEqual(self.ok("inspect", self.run_dir, "--json", "--sql", sql.replace("GROUP", "WHERE 0 GROUP")), "[]\n")
 
 

@@ -34,8 +34,11 @@ stages:
      optimizer: muon, learning_rate: 4.0e-4, max_steps: 12, save_steps: 4}
   - {name: plain, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [countdown, format], prompts_per_step: 4,
      num_generations: 8, max_completion_length: 60, dtype: bfloat16, learning_rate: 4.0e-4, max_steps: 3, save_steps: 0}
+  - {name: adapted, kind: rl, model: "${base}", data: "${base}/train.jsonl", reward_funcs: [countdown, format], prompts_per_step: 4,
+     num_generations: 8, max_completion_length: 60, dtype: bfloat16, lora_r: 4, beta: 0.01, learning_rate: 4.0e-3, max_steps: 4, save_steps: 2}
   - {name: student, kind: sft, model: "${base}", logit_teacher: "${rl}", data: DATA, distil_loss: jsd, distil_beta: 0.3,
-     on_policy_share: 0.5, max_completion_length: 20, rows_per_step: 6, learning_rate: 1.0e-3, max_steps: 12, save_steps: 2}
+     on_policy_share: 0.5, max_completion_length: 20, rows_per_step: 6, learning_rate: 1.0e-3, max_steps: 12, save_steps: 2,
+     lora_r: 4}
 """
 OVERLONG = "soft_overlong_punishment:max_completion_len=60,soft_punish_cache=40"
 
@@ -91,6 +94,12 @@ class ReplayTest(unittest.TestCase):
     def test_bfloat16(self):
         seen = self.json("--stage", "plain", "--step", 3)
         self.assertTrue(seen["identical"] and seen["weights"].endswith("final"))
+
+    def test_adapters(self):
+        for step, weights in ((2, "step-000002"), (3, None), (4, "final")):
+            seen = self.json("--stage", "adapted", "--step", step)
+            self.assertEqual((seen["identical"], seen["differences"]), (True, []))
+            self.assertEqual(weights, seen["weights"] and pathlib.Path(seen["weights"]).name)
 
     def test_text(self):
         text = self.replay("--stage", "rl", "--step", 8).stdout
@@ -187,7 +196,7 @@ class ReplayTest(unittest.TestCase):
             self.assertAlmostEqual(flat[version + 1], (kept.count(0) + len(lost)) / (len(kept) + len(lost)))
 
     def contents(self, run):
-        files = {str(p.relative_to(run)): p.read_bytes() for p in sorted((run / "stages").glob("*/final/*"))}
+        files = {str(p.relative_to(run)): p.read_bytes() for p in sorted((run / "stages").glob("*/final/**/*")) if p.is_file()}
         with sqlite3.connect(run / "run.db") as db:
             return files, *(db.execute(query).fetchall() for query in (
                 f"select stage, step, name, value from steps where {NOT_TIMED} order by 1, 2, 3",

@@ -285,7 +285,7 @@ except KeyboardInterrupt:
         with self.assertRaisesRegex(FileNotFoundError, "nobody/nothing is neither a folder"):
             self.model = "nobody/nothing"
             self.trainer("x").train()
-        for kwargs, message in (({"peft_config": 1}, "there are no adapters"), ({"nonsense": 1}, "no argument 'nonsense'")):
+        for kwargs, message in (({"peft_config": 1}, "set lora_r"), ({"nonsense": 1}, "no argument 'nonsense'")):
             with self.assertRaisesRegex((TypeError, ValueError), message):
                 hone.GRPOTrainer(str(self.model), wanted, None, rows, **kwargs)
 

@@ -53,6 +53,22 @@ TEST(Diagnose, APerfectSearch) {
   EXPECT_EQ(m, wanted);
 }
 
+TEST(CorrectsItself, WantsAMissAWaitAndAHit) {
+  const auto corrects = [](const std::string& thoughts) {
+    return countdown_corrects_itself(make_prompt(), "<think>" + thoughts + "</think><answer>(7*3)+12</answer>");
+  };
+  const std::string miss = "7+3=10,10+12=22 vs 33", hit = "7*3=21,21+12=33 vs 33";
+  EXPECT_TRUE(corrects(miss + " wait" + hit + " yes"));
+  EXPECT_FALSE(corrects(hit + " yes")) << "nothing was wrong";
+  EXPECT_FALSE(corrects(miss + " no" + hit + " yes")) << "no re-check";
+  EXPECT_FALSE(corrects(miss + " wait" + hit + " no")) << "right by chance";
+  EXPECT_FALSE(corrects(hit + " wait" + hit + " yes")) << "what it doubted was right";
+  EXPECT_FALSE(corrects("7+3=12,12+12=24 vs 33 wait" + hit + " yes")) << "a slip of arithmetic, not a try";
+  EXPECT_FALSE(corrects(miss + " wait" + miss + " yes"));
+  EXPECT_FALSE(corrects(""));
+  EXPECT_FALSE(countdown_corrects_itself({.columns = "{}"}, "<think>" + miss + " wait" + hit + " yes</think>"));
+}
+
 TEST(Diagnose, FindsEachKindOfMistake) {
   const auto in_thoughts = [](const std::string& thoughts) {
     return diagnose({"<think>" + thoughts + "</think><answer>(7*3)+12</answer>"});
