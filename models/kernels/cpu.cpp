@@ -73,13 +73,11 @@ struct GemmTask {
 // shares out more evenly. No bit depends on the split.
 void add_tasks(const Gemm& g, std::vector<GemmTask>& tasks) {
   constexpr int64_t kWork = 1 << 18, kRowStep = 12,
-                    kReading = 8,  // a weight costs as much to read as 8 rows to compute
-      kReadShares = 4;             // and memory does not serve the threads evenly
+                    kReading = 8;  // a weight costs as much to read as 8 rows to compute
   constexpr double kMuch = 1.04;
   const int64_t panels = (g.n + kPanel - 1) / kPanel, row_steps = (g.m + kRowStep - 1) / kRowStep;
   const int64_t work = std::max(g.m, kReading) * panels * kPanel * g.k;
-  const int64_t shares = g.m < kReading ? kReadShares : 1;
-  const int64_t pieces = std::clamp<int64_t>(work / kWork, 1, shares * kernel_pool().threads());
+  const int64_t pieces = std::clamp<int64_t>(work / kWork, 1, kernel_pool().threads());
   const auto largest = [&](int64_t n) {
     return static_cast<double>((n + pieces - 1) / pieces) / static_cast<double>(n);
   };
