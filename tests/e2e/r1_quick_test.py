@@ -13,12 +13,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HONE, RUN = "", ""
 
 QUICK = {
-    "base.max_steps": 1400, "base.save_steps": 100, "student_base.max_steps": 900, "base_eval.gates.verdict": 0.9, "base_eval.gates.step_arithmetic": 0.9,
-    **{f"{stage}.max_steps": 24 for stage in ("r1_zero", "r1_zero_language", "reasoning_rl", "r1", "student_rl")},
+    "base.max_steps": 1400, "base.save_steps": 100, "student_base.max_steps": 900, "qwen_base.max_steps": 900, "base_eval.gates.verdict": 0.9, "base_eval.gates.step_arithmetic": 0.9,
+    **{f"{stage}.max_steps": 24 for stage in ("r1_zero", "r1_zero_language", "reasoning_rl", "r1", "student_rl", "student_rl_more", "qwen_rl")},
     **{f"{stage}.limit": 100 for stage in ("base_eval", "r1_zero_eval", "r1_zero_language_eval", "cold_start_eval", "reasoning_rl_eval",
-                                           "rejection_sft_eval", "r1_eval", "student_base_eval", "student_rl_eval", "student_distil_eval")},
+                                           "rejection_sft_eval", "r1_eval", "student_base_eval", "student_rl_eval", "student_rl_more_eval",
+                                           "student_distil_eval", "qwen_base_eval", "qwen_rl_eval", "qwen_distil_eval")},
     "zero_samples.limit": 400, "samples.limit": 800, "r1_samples.limit": 600, "cold_start.max_steps": 100,
-    "rejection_sft.max_steps": 60, "student_distil.max_steps": 150,
+    "rejection_sft.max_steps": 60, "student_distil.max_steps": 150, "qwen_distil.max_steps": 150,
 }
 
 

@@ -9,29 +9,15 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <unistd.h>
 
+#include "tests/models/torch/small_config.h"
+
 namespace hone {
 namespace {
 
 namespace fs = std::filesystem;
 
-ModelConfig small(Architecture architecture) {
-  ModelConfig c;
-  c.architecture = architecture;
-  c.vocab_size = 40;
-  c.hidden_size = 48, c.intermediate_size = 80, c.num_hidden_layers = 2;
-  c.num_attention_heads = c.num_key_value_heads = 4, c.head_dim = 12;
-  c.qkv_bias = architecture == Architecture::kQwen2;
-  c.eos_token_id = {1};
-  if (architecture == Architecture::kDeepseekV3) {
-    c.kv_lora_rank = 16, c.qk_nope_head_dim = 8, c.qk_rope_head_dim = 8, c.v_head_dim = 12, c.head_dim = 8;
-    c.n_routed_experts = 8, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 24;
-    c.first_k_dense_replace = 1, c.num_nextn_predict_layers = 1;
-  }
-  return c;
-}
-
 std::unique_ptr<Policy> adapted(Architecture architecture, std::vector<std::string> modules = {}) {
-  auto policy = Policy::random(small(architecture), 0.2, 3);
+  auto policy = Policy::random(small_config(architecture), 0.2, 3);
   add_lora(*policy, {.rank = 3, .alpha = 6, .target_modules = std::move(modules)}, 4);
   at::NoGradGuard no_grad;
   auto generator = at::detail::createCPUGenerator(5);
@@ -84,7 +70,7 @@ TEST_P(LoraTest, GradientIsThatOfTheWholeWeightTimesTheOtherFactor) {
 }
 
 TEST_P(LoraTest, MergedWeightsAreW0PlusScaledProduct) {
-  const auto start = Policy::random(small(GetParam()), 0.2, 3), policy = adapted(GetParam());
+  const auto start = Policy::random(small_config(GetParam()), 0.2, 3), policy = adapted(GetParam());
   size_t next = 0;
   for (size_t i = 0; i < policy->parameters().all().size(); ++i) {
     const Parameter& p = policy->parameters().all()[i];
@@ -104,26 +90,26 @@ TEST_P(LoraTest, MergedWeightsAreW0PlusScaledProduct) {
 }
 
 TEST_P(LoraTest, NewAdaptersChangeNothing) {
-  const auto start = Policy::random(small(GetParam()), 0.2, 3), policy = start->clone();
+  const auto start = Policy::random(small_config(GetParam()), 0.2, 3), policy = start->clone();
   add_lora(*policy, {.rank = 3}, 4);
   for (size_t i = 0; i < policy->parameters().all().size(); ++i)
     EXPECT_TRUE(at::equal(policy->parameters().all()[i].values(), start->parameters().all()[i].tensor));
 }
 
 TEST_P(LoraTest, SavedAdaptersGiveTheSameBits) {
-  const auto policy = adapted(GetParam()), other = Policy::random(small(GetParam()), 0.2, 3);
+  const auto policy = adapted(GetParam()), other = Policy::random(small_config(GetParam()), 0.2, 3);
   add_lora(*other, {.rank = 3, .alpha = 6}, 99);
   save_adapter(*policy, folder_);
   load_adapter(*other, folder_);
   for (size_t i = 0; i < policy->parameters().all().size(); ++i)
     EXPECT_TRUE(at::equal(policy->parameters().all()[i].values(), other->parameters().all()[i].values()));
-  const auto wider = Policy::random(small(GetParam()), 0.2, 3);
+  const auto wider = Policy::random(small_config(GetParam()), 0.2, 3);
   add_lora(*wider, {.rank = 4}, 4);
   EXPECT_THROW(load_adapter(*wider, folder_), std::runtime_error);
 }
 
 TEST_P(LoraTest, BfloatPoliciesStayBfloat) {
-  const auto policy = Policy::random(small(GetParam()), 0.2, 3);
+  const auto policy = Policy::random(small_config(GetParam()), 0.2, 3);
   policy->to_bfloat16();
   add_lora(*policy, {.rank = 3}, 4);
   const Adapter& adapter = policy->parameters().adapters()[0];

@@ -10,27 +10,12 @@
 #include <unistd.h>
 
 #include "models/multi_token_prediction.h"
+#include "tests/models/torch/small_config.h"
 
 namespace hone {
 namespace {
 
 namespace fs = std::filesystem;
-
-ModelConfig small(Architecture architecture, bool tied) {
-  ModelConfig c;
-  c.architecture = architecture;
-  c.vocab_size = 75;  // no multiple of a panel
-  c.hidden_size = 48, c.intermediate_size = 80, c.num_hidden_layers = 2;
-  c.num_attention_heads = c.num_key_value_heads = 4, c.head_dim = 12;
-  c.tie_word_embeddings = tied;
-  c.eos_token_id = {1};
-  if (architecture == Architecture::kDeepseekV3) {
-    c.kv_lora_rank = 16, c.qk_nope_head_dim = 8, c.qk_rope_head_dim = 8, c.v_head_dim = 12, c.head_dim = 8;
-    c.n_routed_experts = 8, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 24;
-    c.first_k_dense_replace = 1, c.num_nextn_predict_layers = 1;
-  }
-  return c;
-}
 
 class KeepTest : public ::testing::Test {
  protected:
@@ -54,7 +39,7 @@ TEST_F(KeepTest, WhatSamplesHasTheBitsOfWhatTrains) {
   for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
     for (const bool tied : {true, false}) {
       for (const bool narrow : {true, false}) {
-        const auto made = Policy::random(small(architecture, tied), 0.2, 3);
+        const auto made = Policy::random(small_config(architecture, tied), 0.2, 3);
         if (narrow) made->to_bfloat16();
         made->save(folder_);
         const auto sampling = Policy::load(folder_, {.keep = Keep::kForSampling});
@@ -65,7 +50,7 @@ TEST_F(KeepTest, WhatSamplesHasTheBitsOfWhatTrains) {
 }
 
 TEST_F(KeepTest, RoundingWhileLoadingIsRoundingAfterwards) {
-  Policy::random(small(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
+  Policy::random(small_config(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
   const auto after = Policy::load(folder_);
   const at::Tensor exact = logits_of(*after);
   after->to_bfloat16();
@@ -75,7 +60,7 @@ TEST_F(KeepTest, RoundingWhileLoadingIsRoundingAfterwards) {
 }
 
 TEST_F(KeepTest, ProductsWeightsHaveNoMemoryBesideThePackedCopy) {
-  Policy::random(small(Architecture::kDeepseekV3, true), 0.2, 3)->save(folder_);
+  Policy::random(small_config(Architecture::kDeepseekV3, true), 0.2, 3)->save(folder_);
   const auto sampling = Policy::load(folder_, {.keep = Keep::kForSampling});
   int64_t kept = 0, all = 0;
   for (const Parameter& p : sampling->parameters().all()) {
@@ -89,12 +74,12 @@ TEST_F(KeepTest, ProductsWeightsHaveNoMemoryBesideThePackedCopy) {
 }
 
 TEST_F(KeepTest, ShapesAreCheckedAgainstTheFile) {
-  const ModelConfig config = small(Architecture::kDeepseekV3, true);
+  const ModelConfig config = small_config(Architecture::kDeepseekV3, true);
   Policy::random(config, 0.2, 3)->save(folder_);
   const auto shapes = Policy::load(folder_, {.keep = Keep::kShapes});
   for (const Parameter& p : shapes->parameters().all()) EXPECT_TRUE(p.tensor.is_meta());
   fs::rename(folder_ / "model.safetensors", folder_ / "kept");
-  Policy::random(small(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
+  Policy::random(small_config(Architecture::kDeepseekV3, false), 0.2, 3)->save(folder_);
   fs::rename(folder_ / "kept", folder_ / "model.safetensors");
   EXPECT_THROW(Policy::load(folder_, {.keep = Keep::kShapes}), std::runtime_error) << "lm_head.weight is missing";
 }
@@ -124,7 +109,7 @@ std::vector<at::Tensor> gradients_of(const Policy& policy, bool recompute, int p
 
 TEST(Recompute, GivesTheSameBits) {
   for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
-    const auto policy = Policy::random(small(architecture, /*tied=*/true), 0.2, 3);
+    const auto policy = Policy::random(small_config(architecture, /*tied=*/true), 0.2, 3);
     policy->set_requires_grad(true);
     const std::vector<at::Tensor> kept = gradients_of(*policy, false), recomputed = gradients_of(*policy, true);
     int64_t compared = 0;
@@ -141,7 +126,7 @@ TEST(Recompute, GivesTheSameBits) {
 
 TEST(Arithmetic, GradientsAddedInPlaceAreThoseThatWouldBeHandedOn) {
   for (const Architecture architecture : {Architecture::kLlama, Architecture::kDeepseekV3}) {
-    const auto policy = Policy::random(small(architecture, /*tied=*/true), 0.2, 3);
+    const auto policy = Policy::random(small_config(architecture, /*tied=*/true), 0.2, 3);
     policy->set_requires_grad(true);
     const std::vector<at::Tensor> handed_on = gradients_of(*policy, false, 2);
     policy->parameters().arithmetic()->adds_gradients = true;

@@ -14,6 +14,7 @@
 #include "models/kernels/reference.h"
 #include "models/kernels/thread_pool.h"
 #include "recipes/countdown/countdown.h"
+#include "tests/models/torch/small_config.h"
 
 namespace hone {
 namespace {
@@ -21,22 +22,10 @@ namespace {
 Tokenizer tokenizer() { return Tokenizer::from_json(countdown_task().tokenizer_json(), "test"); }
 
 ModelConfig small(Architecture architecture) {
-  ModelConfig c;
-  c.architecture = architecture;
+  ModelConfig c = small_config(architecture, /*tied=*/true);
   c.vocab_size = tokenizer().vocab_size();
-  c.hidden_size = 48;
-  c.intermediate_size = 80;
-  c.num_hidden_layers = 2;
-  c.num_attention_heads = c.num_key_value_heads = 4;
-  c.head_dim = 12;
   c.max_position_embeddings = 512;
-  c.tie_word_embeddings = true;
-  c.eos_token_id = {1};
-  if (architecture == Architecture::kDeepseekV3) {
-    c.kv_lora_rank = 16, c.qk_nope_head_dim = 8, c.qk_rope_head_dim = 8, c.v_head_dim = 12, c.head_dim = 8;
-    c.n_routed_experts = 8, c.num_experts_per_tok = 2, c.n_shared_experts = 1, c.moe_intermediate_size = 24;
-    c.first_k_dense_replace = 1;
-  }
+  c.num_nextn_predict_layers = 0;
   return c;
 }
 
