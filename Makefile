@@ -10,6 +10,7 @@ DEMO_DIR ?=
 BENCH_ARGS ?=
 CLANG_FORMAT ?= clang-format
 
+CTEST := ctest --output-on-failure --parallel 2
 SETUP := cmake/setup.sh
 HONE := build/release/hone
 PYTHON := $(or $(TORCH_PYTHON),$(CURDIR)/.venv/bin/python)
@@ -64,14 +65,14 @@ demo-dense: build  ## the quick variant: a dense model of 0.2M parameters
 test: python peers  ## set up, build, every test; those without torch also under ASan + UBSan
 	@$(SETUP) build asan
 	@echo "hone tests: AddressSanitizer and UBSan, the parts without torch"
-	@ctest --test-dir build/asan --output-on-failure
+	@$(CTEST) --test-dir build/asan
 	@echo "hone tests: everything"
-	@ctest --test-dir build/release --output-on-failure
+	@$(CTEST) --test-dir build/release
 
 check: build  ## format, layering and the fast tests (without the label "slow")
 	@$(SETUP) packages clang-format
 	@$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
-	@ctest --test-dir build/release --output-on-failure -LE slow
+	@$(CTEST) --test-dir build/release -LE slow
 
 bench: python  ## side by side with TRL's GRPOTrainer (BENCH_ARGS=--help lists what can be set)
 	@$(SETUP) venv .venv-peers cmake/requirements-bench.txt

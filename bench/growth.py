@@ -3,8 +3,8 @@
     .venv-peers/bin/python bench/growth.py build/release/hone [--gguf SmolLM2-135M-Instruct.Q4_1.gguf]
 
 Prints tables for the policy of grpo_vs_trl.py (0.8M, dense) and, with --gguf, for SmolLM2-135M; "slope" is the exponent
-between a row and the one before: log(tokens/s ratio) / log(size ratio). Speeds are differences of two runs of the program,
-so that starting, loading and prefill do not count. Let nothing else run.
+between a row and the one before: log(tokens/s ratio) / log(size ratio). Speeds are differences of two lengths, so that
+prefill does not count. Needs `make python` beside the program. Let nothing else run.
 """
 
 import argparse
@@ -22,26 +22,25 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
-def seconds(command):
-    begin = time.monotonic()
-    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - begin
-
-
 class Sampler:
-    def __init__(self, hone, model, data):
-        self.hone, self.model, self.data = hone, model, data
+    """hone.Model.generate in this process, so that neither starting nor loading counts."""
+
+    def __init__(self, hone, model, prompt):
+        self.hone, self.model, self.prompt = hone, hone.Model.load(model), prompt
 
     def seconds(self, batch, tokens, threads=2):
-        return seconds([self.hone, "generate", "--model", self.model, "--data", self.data, "--n", batch, "--min-new-tokens", tokens,
-                        "--max-new-tokens", tokens, "--temperature", 1, "--top-k", 0, "--top-p", 1, "--repetition-penalty", 1,
-                        "--threads", threads, "--jsonl"])
+        """The least of at least 3 calls, and of as many as begin within 1.5 seconds."""
+        self.hone.set_threads(threads)
+        begin, calls = time.monotonic(), []
+        while len(calls) < 3 or time.monotonic() - begin < 1.5:
+            start = time.monotonic()
+            self.model.generate([self.prompt], n=batch, min_completion_length=tokens, max_completion_length=tokens)
+            calls.append(time.monotonic() - start)
+        return min(calls)
 
     def speed(self, batch, first, last, threads=2):
         """Tokens/s of the tokens from `first` to `last` of every completion."""
-        few = min(self.seconds(batch, first, threads) for _ in range(2))
-        many = min(self.seconds(batch, last, threads) for _ in range(2))
-        return batch * (last - first) / max(many - few, 1e-9)
+        return batch * (last - first) / (self.seconds(batch, last, threads) - self.seconds(batch, first, threads))
 
 
 def table(title, sizes, speeds):
@@ -55,7 +54,7 @@ def table(title, sizes, speeds):
 
 def grow(name, sampler, batches, lengths, tokens):
     table(f"{name}: batch (2 threads, {tokens} tokens)", batches,
-          [sampler.speed(b, 8, 8 + tokens * (4 if b < 8 else 1)) for b in batches])
+          [sampler.speed(b, 8, 8 + tokens) for b in batches])
     table(f"{name}: length so far (2 threads, batch 8; the last quarter of it)", lengths,
           [sampler.speed(8, n * 3 // 4, n) for n in lengths])
     table(f"{name}: threads (batch 64)", (1, 2), [sampler.speed(64, 8, 8 + tokens, threads) for threads in (1, 2)])
@@ -97,6 +96,8 @@ def main():
     parser.add_argument("--gguf")
     args = parser.parse_args()
     hone = pathlib.Path(args.hone).resolve()
+    sys.path.insert(0, str(hone.parent / "python"))
+    import hone as package
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         tiny = work / "tiny"
@@ -107,14 +108,11 @@ def main():
         config = json.loads((tiny / "model" / "config.json").read_text())
         config["max_position_embeddings"] = 8192
         (tiny / "model" / "config.json").write_text(json.dumps(config))
-        one = work / "one.jsonl"
-        one.write_text((tiny / "prompts.jsonl").read_text().splitlines()[0] + "\n")
-        grow("dense 0.8M", Sampler(hone, tiny / "model", one), BATCHES, LENGTHS, 256)
+        prompt = json.loads((tiny / "prompts.jsonl").read_text().splitlines()[0])["prompt"]
+        grow("dense 0.8M", Sampler(package, tiny / "model", prompt), BATCHES, LENGTHS, 256)
         if args.gguf:
             subprocess.run([hone, "import", "--gguf", args.gguf, "--out", work / "smollm2"], check=True, stdout=subprocess.DEVNULL)
-            ids = work / "ids.jsonl"
-            ids.write_text(json.dumps({"prompt_ids": [504, 3575, 282, 253]}) + "\n")
-            grow("SmolLM2-135M", Sampler(hone, work / "smollm2", ids), BATCHES[:8], LENGTHS[:6], 16)
+            grow("SmolLM2-135M", Sampler(package, work / "smollm2", "Once upon a time"), BATCHES[:8], LENGTHS[:6], 16)
 
 
 if __name__ == "__main__":

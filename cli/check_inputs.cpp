@@ -14,7 +14,6 @@
 #include "rl/recipe.h"
 #include "rl/sft.h"
 #include "rollout/dataset.h"
-#include "rollout/engine.h"
 
 namespace hone {
 namespace fs = std::filesystem;
@@ -33,7 +32,7 @@ class InputCheck {
     const Source* source = model_of(c.model);
     if (!c.logit_teacher.empty()) model_of(c.logit_teacher);
     if (source && is_outside(c.data) && !is_missing(c.data)) {
-      load_documents(path_of(c.data), source->tokenizer, source->end_token, c);
+      load_documents(path_of(c.data), source->model, c);
     } else {
       check_exists(c.data);
     }
@@ -42,7 +41,7 @@ class InputCheck {
     if (!c.sft.model.empty()) return check(c.sft);
     if (!c.sft.logit_teacher.empty()) model_of(c.sft.logit_teacher);
     check_exists(c.sft.data);
-    if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->tokenizer);
+    if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->model.tokenizer);
   }
   void check(const GenerateConfig& c) {
     check_rewards(c.reward_funcs, {});
@@ -58,6 +57,7 @@ class InputCheck {
       throw std::invalid_argument(fmt::format("task '{}' has no rule to rewrite completions by", c.rewrite));
     }
   }
+  void check(const PairsConfig& c) { check_exists(c.data); }
   void check(const PythonConfig& c) {
     for (const auto& data : c.data) check_exists(data);
   }
@@ -77,8 +77,7 @@ class InputCheck {
  private:
   /// What data files are read with.
   struct Source {
-    Tokenizer tokenizer;
-    int32_t end_token;
+    Model model;  // shapes, no weights
     PromptEncoder prompts;
   };
 
@@ -104,10 +103,9 @@ class InputCheck {
     const fs::path path = path_of(value);
     auto found = sources_.find(path);
     if (found == sources_.end()) {
-      const Model model = read_model(path.string(), {.keep = Keep::kShapes});
-      found =
-          sources_.emplace(path, Source{model.tokenizer, end_tokens(model.policy->config())[0], prompt_encoder(model)})
-              .first;
+      Model model = read_model(path.string(), {.keep = Keep::kShapes});
+      PromptEncoder prompts = prompt_encoder(model);
+      found = sources_.emplace(path, Source{std::move(model), std::move(prompts)}).first;
     }
     return &found->second;
   }

@@ -1,10 +1,11 @@
-// rl/checkpoint.h (Model), models/policy.h, rollout/engine.h
+// rl/checkpoint.h (Model), models/policy.h, rollout/engine.h, rl/sft.h (load_documents)
 #include "rl/checkpoint.h"
 
 #include <ATen/ops/empty.h>
 
 #include "python/options.h"
 #include "rl/prompts.h"
+#include "rl/sft.h"
 #include "rollout/engine.h"
 
 namespace hone::python {
@@ -110,6 +111,17 @@ std::string chat_text(const Model& model, const py::list& messages, bool add_gen
       .text;
 }
 
+std::vector<std::pair<std::vector<int32_t>, int64_t>> documents_of(const Model& model,
+                                                                   const std::filesystem::path& file,
+                                                                   const py::kwargs& options) {
+  policy_of(model);
+  const auto config = read_keywords<SftConfig>(options, "documents");
+  const py::gil_scoped_release release;
+  std::vector<std::pair<std::vector<int32_t>, int64_t>> out;
+  for (TokenDocument& d : load_documents(file, model, config)) out.emplace_back(std::move(d.tokens), d.loss_from);
+  return out;
+}
+
 }  // namespace
 
 void bind_model(py::module_& m) {
@@ -181,6 +193,11 @@ void bind_model(py::module_& m) {
           py::arg("token_ids"), "The text of token ids, special tokens kept.")
       .def("apply_chat_template", chat_text, py::arg("messages"), py::arg("add_generation_prompt") = false,
            "The text that the model's chat template makes of messages.")
+      .def(
+          "documents", documents_of, py::arg("file"),
+          "The rows of a JSONL file as an sft stage reads them: a list of (token ids, index of the first that carries\n"
+          "loss). Keywords are the stage's options (completion_only_loss, max_length, ..). Raises RuntimeError naming\n"
+          "file and line.")
       .def_property_readonly(
           "end_token", [](const Model& model) { return end_tokens(policy_of(model).config())[0]; },
           "id of the end token")

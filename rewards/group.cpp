@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "rewards/parallel.h"
@@ -53,7 +54,18 @@ std::vector<Score> ask(const NamedReward& reward, const Group& group) {
   return scores;
 }
 
+void check_asks(const Prompt& prompt, const std::vector<NamedReward>& rewards) {
+  const auto asked = [&](const NamedReward& reward) { return is_asked(reward, prompt); };
+  if (rewards.empty() || std::ranges::any_of(rewards, asked)) return;
+  std::vector<std::string> names;
+  for (const auto& reward : rewards) names.push_back(reward.name);
+  throw std::runtime_error(
+      fmt::format("prompt {}: its column reward_funcs names none of the rewards that are asked: {}", prompt.id,
+                  fmt::join(names, ", ")));
+}
+
 std::vector<Reward> score_group(const Group& group, const std::vector<NamedReward>& rewards) {
+  check_asks(group.prompt, rewards);
   std::vector<Reward> result(group.rollouts.size());
   for (const auto& reward : rewards) {
     // a reward that wants all groups together is asked later and has its place kept

@@ -24,8 +24,8 @@ struct Group {
 ///
 /// Scores rollouts[p * G + g] for prompts[p] with every reward, in order. Uses up to `threads` threads over prompts;
 /// the result does not depend on it. A reward's std::runtime_error is nested in one with the prompt's id and the
-/// reward's name in front, the first in prompt order. Throws std::invalid_argument when rollouts.size() is not a
-/// multiple of prompts.size() or a prompt id does not match.
+/// reward's name in front, the first in prompt order; it also throws one for a row that asks for no reward at all.
+/// Throws std::invalid_argument when rollouts.size() is not a multiple of prompts.size() or a prompt id does not match.
 std::vector<Group> score(const std::vector<Prompt>& prompts, std::vector<Rollout> rollouts,
                          const std::vector<NamedReward>& rewards, int threads = 1);
 

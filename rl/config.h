@@ -342,16 +342,38 @@ struct FilterConfig {
   }
 };
 
+/// kind: pairs. Of the completions of a prompt, which are preferred to which: rows.jsonl for a reward_model stage
+/// (rl/pairs.h).
+struct PairsConfig {
+  std::string data;
+  std::string prefer = "reward";
+  double min_margin = 1e-9;
+  int64_t max_per_prompt = 1;
+
+  template <class Visitor>
+  void visit(Visitor& v) {
+    v("data", data, Words{}, "JSONL rows of a generate stage, or ${stage}/file");
+    v("prefer", prefer, Words{"reward", "short", "long"},
+      "the larger sum of rewards, or of two correct completions the shorter or longer one");
+    v("min_margin", min_margin, kPositive, "least difference of a pair, in reward or tokens");
+    v("max_per_prompt", max_per_prompt, kAtLeastOne, "pairs of a prompt, at most");
+  }
+};
+
 /// kind: merge. Mixes data sets by weight into rows.jsonl, in random order (rl/merge.h).
 struct MergeConfig {
   std::vector<std::string> data = {};
   std::vector<double> weights = {};
+  std::vector<nlohmann::json> columns = {};
   int64_t num_rows = 0;
 
   template <class Visitor>
   void visit(Visitor& v) {
     v("data", data, "data sets: JSONL rows, or ${stage}/file");
     v("weights", weights, "shares of the mixture, one a data set; empty: by their sizes");
+    v("columns", columns,
+      "what the rows of each data set get besides, an object each, e.g. [{reward_funcs: [countdown]}, {}]; empty: "
+      "nothing");
     v("num_rows", num_rows, kCount, "rows of the mixture, a data set that runs out is repeated; 0: until one runs out");
   }
 };
@@ -406,8 +428,8 @@ struct StageConfig {
   std::string name;
   std::string kind;
   std::map<std::string, double> gates;  ///< metric -> what it must reach before the next stage starts; 0: off
-  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, MergeConfig, DistilConfig,
-               RewardModelConfig, PythonConfig>
+  std::variant<BaseConfig, SftConfig, RlConfig, EvalConfig, GenerateConfig, FilterConfig, PairsConfig, MergeConfig,
+               DistilConfig, RewardModelConfig, PythonConfig>
       options;
 };
 

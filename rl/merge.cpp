@@ -38,6 +38,7 @@ std::vector<Row> merge_rows(const std::vector<std::vector<Row>>& sets, const Mer
   for (size_t s = 0; s < sets.size(); ++s) {
     for (const int64_t i : prompt_indices(seed, "merge" + std::to_string(s), 0, counts[s], sizes[s])) {
       mixed.push_back(sets[s][static_cast<size_t>(i)]);
+      if (!config.columns.empty()) mixed.back().update(config.columns[s]);
     }
   }
   std::vector<Row> rows;

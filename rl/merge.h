@@ -12,7 +12,7 @@ namespace hone {
 std::vector<int64_t> merge_counts(const std::vector<int64_t>& sizes, const MergeConfig& config);
 
 /// The mixture in random order. A set is drawn without replacement, again and again where it is too short; `seed` fixes
-/// both. Every set holds a row.
+/// both. Every set holds a row; `columns` are added to its rows, in place of those of the same name.
 std::vector<Row> merge_rows(const std::vector<std::vector<Row>>& sets, const MergeConfig& config, uint64_t seed);
 
 }  // namespace hone

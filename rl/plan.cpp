@@ -98,6 +98,7 @@ class Planner {
     rows_[name_ + "/rows.jsonl"] = c.limit > 0 && most > 0 ? std::min(most, c.limit) : most;
     line_.work = fmt::format("{} rows at most", shown(most));
   }
+  void add(const PairsConfig& c) { line_.work = fmt::format("pairs of {} rows", shown(rows_of(c.data))); }
   void add(const PythonConfig& c) { line_.work = fmt::format("{} of {} data sets", c.function, c.data.size()); }
   void add(const MergeConfig& c) {
     int64_t rows = c.num_rows;

@@ -1,8 +1,9 @@
 #include "rl/prompts.h"
 
+#include <algorithm>
 #include <stdexcept>
 
-#include <nlohmann/json.hpp>
+#include "rollout/engine.h"
 
 namespace hone {
 namespace {
@@ -44,6 +45,24 @@ PromptEncoder prompt_encoder(const Model& model, const std::tm& date, bool wraps
     encoder.text = [chat](std::string_view text) { return chat({{{"role", "user"}, {"content", std::string(text)}}}); };
   }
   return encoder;
+}
+
+Conversation encode_conversation(const Model& model, const Messages& prompt, const Messages& completion) {
+  if (!model.chat) throw std::runtime_error("holds chat messages, and the model has no chat template");
+  Messages all = prompt;
+  all.insert(all.end(), completion.begin(), completion.end());
+  std::string opened;
+  if (!prompt.empty())
+    opened = model.chat->apply({.messages = prompt, .add_generation_prompt = true, .now = fixed_date()}).text;
+  const std::string whole = model.chat->apply({.messages = std::move(all), .now = fixed_date()}).text;
+  if (!whole.starts_with(opened))
+    throw std::runtime_error(
+        "has a prompt that the chat template writes otherwise when a completion follows; give texts");
+  Conversation ids{model.tokenizer.encode(opened, false), model.tokenizer.encode(whole.substr(opened.size()), false)};
+  const auto ends = end_tokens(model.policy->config());
+  const auto last = std::find_first_of(ids.completion.rbegin(), ids.completion.rend(), ends.begin(), ends.end());
+  ids.completion.erase(last == ids.completion.rend() ? ids.completion.end() : last.base(), ids.completion.end());
+  return ids;
 }
 
 std::vector<Prompt> load_prompts(const std::filesystem::path& file, const Model& model) {

@@ -174,6 +174,9 @@ struct Setter {
   void operator()(const char* name, nlohmann::json& field, const char*) {
     if (matches(name)) field = read_object(node);
   }
+  void operator()(const char* name, std::vector<nlohmann::json>& field, const char*) {
+    if (matches(name)) field = read_list(node, "a list of objects", read_object);
+  }
 };
 
 /// The member called `key` if it is a map of free fields (model_config).
@@ -195,7 +198,8 @@ void visit_options(StageConfig& stage, Visitor& visitor) {
 // ---- reading --------------------------------------------------------------------------------------------------------
 
 const Names kStageKeys{"name", "kind", "gates"};
-const Names kKinds{"base", "sft", "rl", "generate", "filter", "merge", "distil", "eval", "reward_model", "python"};
+const Names kKinds{"base",  "sft",    "rl",   "generate",     "filter", "pairs",
+                   "merge", "distil", "eval", "reward_model", "python"};
 
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -291,6 +295,7 @@ StageConfig empty_stage(const std::string& name, const std::string& kind) {
   if (kind == "eval") stage.options = EvalConfig{};
   if (kind == "generate") stage.options = GenerateConfig{};
   if (kind == "filter") stage.options = FilterConfig{};
+  if (kind == "pairs") stage.options = PairsConfig{};
   if (kind == "merge") stage.options = MergeConfig{};
   if (kind == "distil") stage.options = DistilConfig{};
   if (kind == "reward_model") stage.options = RewardModelConfig{};

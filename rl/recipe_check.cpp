@@ -112,9 +112,13 @@ class StageChecker {
     require(o.min_pass_rate <= o.max_pass_rate,
             fmt::format("min_pass_rate {} is above max_pass_rate {}", o.min_pass_rate, o.max_pass_rate));
   }
+  void check_options(const PairsConfig& o) { check_data(o.data); }
   void check_options(const MergeConfig& o) {
     require(!o.data.empty(), "data is missing; list at least one data set");
     for (const auto& data : o.data) check_data(data);
+    require(o.columns.empty() || o.columns.size() == o.data.size(),
+            fmt::format("columns has {} objects and data {} data sets; give one each, or none", o.columns.size(),
+                        o.data.size()));
     if (o.weights.empty()) return;
     require(o.weights.size() == o.data.size(),
             fmt::format("weights has {} numbers and data {} data sets; give one weight each, or none", o.weights.size(),
@@ -177,7 +181,7 @@ class StageChecker {
     check_source(key, value, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
   }
   void check_data(const std::string& value) {
-    check_source("data", value, {"base", "generate", "filter", "merge", "python"}, /*wants_file=*/true);
+    check_source("data", value, {"base", "generate", "filter", "pairs", "merge", "python"}, /*wants_file=*/true);
   }
   void check_source(const std::string& key, const std::string& value, const Names& makers, bool wants_file) {
     if (value.empty()) return require(false, key + " is missing; it is a path or ${stage}");

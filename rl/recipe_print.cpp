@@ -66,6 +66,9 @@ struct Printer {
     line(key, fmt::format("[{}]", fmt::join(field, ", ")), help);
   }
   void operator()(const char* key, nlohmann::json& field, const char* help) { line(key, yaml_value(field), help); }
+  void operator()(const char* key, std::vector<nlohmann::json>& field, const char* help) {
+    line(key, yaml_value(field), help);
+  }
 };
 
 std::string print(Recipe recipe, bool with_help) {

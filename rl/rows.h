@@ -1,5 +1,5 @@
-// Data sets inside a run: the JSONL rows that the stages generate, filter and merge hand on, and that sft and distil
-// learn from.
+// Data sets inside a run: the JSONL rows that the stages generate, filter, pairs and merge hand on, and that sft and
+// distil learn from.
 //
 //   {"prompt": "7 3 12:33\n", "completion": "<think>..", "prompt_ids": [..], "completion_ids": [..],
 //    "finish_reason": "eos", "verdict": "correct", "reward": 2.0, "rewards": {"countdown": 1.0, "format": 1.0},

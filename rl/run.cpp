@@ -15,6 +15,7 @@
 #include "rl/lineage.h"
 #include "rl/merge.h"
 #include "rl/metrics.h"
+#include "rl/pairs.h"
 #include "rl/prompts.h"
 #include "rl/recipe.h"
 #include "rl/report.h"
@@ -168,8 +169,7 @@ class Run {
   }
 
   Metrics train_on_rows(const SftConfig& config, const StageContext& stage, Model model) {
-    const auto documents =
-        load_documents(path_of(config.data), model.tokenizer, end_tokens(model.policy->config())[0], config);
+    const auto documents = load_documents(path_of(config.data), model, config);
     if (config.logit_teacher.empty()) return train_sft(config, stage, std::move(model), documents);
     const Model teacher = load_model(path_of(config.logit_teacher));
     return train_sft(config, stage, std::move(model), documents, &teacher);
@@ -242,6 +242,16 @@ class Run {
     metrics["rows/kept"] = static_cast<double>(rows.size());
     note(fmt::format("{}: {} rows", stage.name, rows.size()));
     return store_rows(stage, rows, metrics);
+  }
+
+  Metrics run_kind(const PairsConfig& config, const StageContext& stage) {
+    const PairsResult result = preference_pairs(read_rows(path_of(config.data)), config);
+    note(fmt::format("{}: {} pairs; {} of {} prompts have none", stage.name, result.rows.size(), result.num_without,
+                     result.num_prompts));
+    if (result.rows.empty())
+      throw std::runtime_error(
+          fmt::format("stage {}: no two completions differ enough; sample more of them", stage.name));
+    return store_rows(stage, result.rows, {{"rows/kept", static_cast<double>(result.rows.size())}});
   }
 
   Metrics run_kind(const MergeConfig& config, const StageContext& stage) {

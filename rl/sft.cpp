@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "rl/prompts.h"
 #include "rl/rows.h"
 #include "rl/schedule.h"
 #include "rl/update.h"
@@ -125,26 +126,36 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 
 namespace {
 
-std::vector<int32_t> field(const nlohmann::json& row, const std::string& key, const Tokenizer& tokenizer, bool special,
+std::vector<int32_t> field(const Row& row, const std::string& key, const Tokenizer& tokenizer, bool special,
                            bool use_ids) {
   if (row.contains(key + "_ids") && (use_ids || !row.contains(key)))
     return row.at(key + "_ids").get<std::vector<int32_t>>();
   return tokenizer.encode(row.at(key).get<std::string>(), special);
 }
 
-TokenDocument parse_document(const nlohmann::json& row, const Tokenizer& tokenizer, int32_t end_token,
-                             const SftConfig& config) {
-  TokenDocument d;
-  const bool split = row.contains("prompt") || row.contains("prompt_ids");
-  if (!split && !row.contains("text")) throw std::runtime_error("has neither 'prompt' and 'completion' nor 'text'");
-  d.tokens = field(row, split ? "prompt" : "text", tokenizer, true, config.use_token_ids);
-  if (split) {
-    d.loss_from = config.completion_only_loss ? static_cast<int64_t>(d.tokens.size()) : 1;
-    const auto completion = field(row, "completion", tokenizer, false, config.use_token_ids);
-    d.tokens.insert(d.tokens.end(), completion.begin(), completion.end());
+/// The row's prompt, which is empty when all is learnt, and completion.
+Conversation parse_row(const Row& row, const Model& model, bool use_ids) {
+  const Tokenizer& tokenizer = model.tokenizer;
+  const bool has_ids = use_ids && row.contains("prompt_ids");
+  if (!has_ids && row.contains("messages")) return encode_conversation(model, Row::array(), row["messages"]);
+  if (!has_ids && row.contains("prompt") && row["prompt"].is_array()) {
+    const Row& answer = row.at("completion");
+    return encode_conversation(model, row["prompt"],
+                               answer.is_string() ? Row{{{"role", "assistant"}, {"content", answer}}} : answer);
   }
+  if (row.contains("prompt") || row.contains("prompt_ids"))
+    return {field(row, "prompt", tokenizer, true, use_ids), field(row, "completion", tokenizer, false, use_ids)};
+  if (row.contains("text")) return {{}, field(row, "text", tokenizer, true, use_ids)};
+  throw std::runtime_error("has neither 'prompt' and 'completion' nor 'messages' nor 'text'");
+}
+
+TokenDocument parse_document(const Row& row, const Model& model, const SftConfig& config) {
+  auto [tokens, completion] = parse_row(row, model, config.use_token_ids);
+  TokenDocument d{std::move(tokens), 1};
+  if (config.completion_only_loss) d.loss_from = std::max<int64_t>(1, static_cast<int64_t>(d.tokens.size()));
+  d.tokens.insert(d.tokens.end(), completion.begin(), completion.end());
+  const int32_t end_token = end_tokens(model.policy->config())[0];
   if (d.tokens.empty() || d.tokens.back() != end_token) d.tokens.push_back(end_token);
-  d.loss_from = std::max<int64_t>(1, d.loss_from);
   if (static_cast<int64_t>(d.tokens.size()) <= d.loss_from) throw std::runtime_error("holds no token to learn from");
   return d;
 }
@@ -176,12 +187,12 @@ std::vector<TokenDocument> on_policy(const SftConfig& config, uint64_t seed, int
 
 }  // namespace
 
-std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
-                                          int32_t end_token, const SftConfig& config) {
+std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Model& model,
+                                          const SftConfig& config) {
   std::vector<TokenDocument> documents;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
-      documents.push_back(parse_document(nlohmann::json::parse(line), tokenizer, end_token, config));
+      documents.push_back(parse_document(Row::parse(line), model, config));
       const auto length = static_cast<int64_t>(documents.back().tokens.size());
       if (length > config.max_length)
         throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, config.max_length));

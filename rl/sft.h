@@ -29,10 +29,12 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
 /// data/train.jsonl, data/heldout.jsonl.
 Metrics train_base(const BaseConfig& config, const StageContext& stage, const Task& task);
 
-/// Rows of {"prompt", "completion"}, {"text"} or {"prompt_ids", "completion_ids"}: tokens with the end token added.
-/// Throws std::runtime_error naming file and line for a broken row or one beyond max_length.
-std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Tokenizer& tokenizer,
-                                          int32_t end_token, const SftConfig& config);
+/// Rows of {"prompt", "completion"}, {"text"}, {"messages"} or {"prompt_ids", "completion_ids"}, the end token added
+/// where it is missing. A prompt may be chat messages, its completion then messages or the assistant's text. All of
+/// "text" and "messages" is learnt. Throws std::runtime_error naming file and line for a broken row or one beyond
+/// max_length.
+std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Model& model,
+                                          const SftConfig& config);
 
 /// Trains on documents in an order that is a permutation an epoch. The teacher may be null. Throws
 /// std::invalid_argument for one of another vocabulary.

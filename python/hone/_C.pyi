@@ -295,6 +295,12 @@ class Model:
         """
         The text of token ids, special tokens kept.
         """
+    def documents(self, file: os.PathLike | str | bytes, **kwargs) -> list[tuple[list[int], int]]:
+        """
+        The rows of a JSONL file as an sft stage reads them: a list of (token ids, index of the first that carries
+        loss). Keywords are the stage's options (completion_only_loss, max_length, ..). Raises RuntimeError naming
+        file and line.
+        """
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """
         Token ids of a text.

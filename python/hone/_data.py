@@ -73,26 +73,17 @@ def prompt_rows(rows, name):
     return [{key: value for key, value in row.items() if key != "id"} for row in rows]
 
 
-def document_rows(rows, model, text_field, name):
-    """Rows of an sft stage: prompt + completion, or text; chat messages become token ids by the model's template."""
-    return [_document(row, model, text_field, f"{name}[{i}]") for i, row in enumerate(rows)]
+def document_rows(rows, text_field, name):
+    """Rows of an sft stage: messages, prompt + completion (texts or chat messages), token ids, or text."""
+    return [_document(row, text_field, f"{name}[{i}]") for i, row in enumerate(rows)]
 
 
-def _document(row, model, text_field, place):
-    if "messages" in row:
-        ids = model.encode(model.apply_chat_template(row["messages"]), add_special_tokens=False)
-        return {"prompt_ids": [], "completion_ids": ids}
-    if "prompt" in row and "completion" in row:
-        if isinstance(row["prompt"], str):
-            return {"prompt": row["prompt"], "completion": row["completion"]}
-        prompt = model.apply_chat_template(row["prompt"], add_generation_prompt=True)
-        whole = model.apply_chat_template([*row["prompt"], *row["completion"]])
-        if not whole.startswith(prompt):
-            raise ValueError(f"{place}: the chat template writes the prompt otherwise when the completion follows; give texts")
-        encode = lambda text: model.encode(text, add_special_tokens=False)
-        return {"prompt_ids": encode(prompt), "completion_ids": encode(whole[len(prompt):])}
+def _document(row, text_field, place):
+    for keys in (["messages"], ["prompt", "completion"], ["prompt_ids", "completion_ids"]):
+        if all(key in row for key in keys):
+            return {key: row[key] for key in keys}
     if "completion_ids" in row:
-        return {"prompt_ids": row.get("prompt_ids", []), "completion_ids": row["completion_ids"]}
+        return {"prompt_ids": [], "completion_ids": row["completion_ids"]}
     if text_field in row:
         return {"text": row[text_field]}
     raise ValueError(f"{place} has the columns {', '.join(row)}; a row needs prompt + completion, messages, or {text_field}")

@@ -310,34 +310,23 @@ class SFTTrainer(_Trainer):
         return {}
 
     def _documents(self, rows, model, name):
-        return _data.document_rows(rows, model, self.args.dataset_text_field, name)
+        """The file that the rows are written to, and [(token ids, index of the first that carries loss)] as a stage reads it."""
+        file = self.run_dir.resolve() / f"{name.removesuffix('_dataset')}.jsonl"
+        _data.write_rows(_data.document_rows(rows, self.args.dataset_text_field, name), file, name)
+        return file, model.documents(file, completion_only_loss=self.args.completion_only_loss, max_length=self.args.max_length)
 
     def _write_data(self, folder):
-        file = self.run_dir.resolve() / "train.jsonl"
-        model = _C.Model.load(folder)
-        documents = self._documents(self.train_dataset, model, "train_dataset")
-        self._tokens = sum(len(self._ids(d, model)[0]) for d in documents)
-        _data.write_rows(documents, file, "train_dataset")
+        file, documents = self._documents(self.train_dataset, _C.Model.load(folder), "train_dataset")
+        self._tokens = sum(len(ids) for ids, _ in documents)
         return file
 
     def _max_steps(self):
         return self.args.steps_of(len(self.train_dataset), self._tokens)
 
-    def _ids(self, row, model):
-        """(token ids, index of the first that carries loss) of a document, as the stage reads it."""
-        if "text" in row:
-            ids, start = model.encode(row["text"]), 1
-        else:
-            encode = lambda key, special: row[key + "_ids"] if key + "_ids" in row else model.encode(row[key], special)
-            prompt = encode("prompt", True)
-            ids, start = prompt + encode("completion", False), len(prompt) if self.args.completion_only_loss else 1
-        return ids if ids[-1:] == [model.end_token] else [*ids, model.end_token], max(1, start)
-
     def evaluate(self, eval_dataset=None, metric_key_prefix="eval"):
         """Mean cross-entropy of a loss token of the data set, as PREFIX_loss."""
         total, count = 0.0, 0
-        for row in self._documents(self._rows(eval_dataset), self.model, "eval_dataset"):
-            ids, start = self._ids(row, self.model)
+        for ids, start in self._documents(self._rows(eval_dataset), self.model, "eval_dataset")[1]:
             with torch.no_grad():
                 logprobs = self.model.logprobs(ids)[start - 1:]
             total, count = total - logprobs.double().sum().item(), count + len(logprobs)

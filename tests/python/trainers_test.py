@@ -310,9 +310,21 @@ except KeyboardInterrupt:
         for name, data in (("messages", rows), ("pairs", pairs)):
             args = hone.SFTConfig(str(self.root / name), max_steps=2, per_device_train_batch_size=4, disable_tqdm=True)
             hone.SFTTrainer(str(self.model), args, data).train()
-        line = json.loads((self.root / "pairs/train.jsonl").read_text().splitlines()[0])
-        decode = hone.Model.load(self.model).decode
-        self.assertEqual((decode(line["prompt_ids"]), decode(line["completion_ids"])), ("丂" + text(9) + "七丂", text(9, 9) + "七"))
+
+        def first_pair():
+            model = hone.Model.load(self.model)
+            (ids, start), *_ = model.documents(self.root / "pairs/train.jsonl")
+            self.assertEqual(ids[-1], model.end_token)
+            return model.decode(ids[:start]), model.decode(ids[start:-1])
+        self.assertEqual(first_pair(), ("丂" + text(9) + "七丂", text(9, 9) + "七"))
+        end = hone.Model.load(self.model)
+        end = end.decode([end.end_token])
+        (self.model / "chat_template.jinja").write_text(
+            "{% for m in messages %}丂{{ m['content'] }}" + end + "七{% endfor %}{% if add_generation_prompt %}丂{% endif %}")
+        self.assertEqual(first_pair(), ("丂" + text(9) + end + "七丂", text(9, 9)))
+        (self.model / "chat_template.jinja").write_text("{{ messages | length }}{{ messages[0]['content'] }}")
+        with self.assertRaisesRegex(RuntimeError, "train.jsonl:1: .*chat template writes otherwise"):
+            first_pair()
 
     def test_sft(self):
         rows = [{"prompt": r["prompt"], "completion": r["wanted"] * 3} for r in PROMPTS]

@@ -148,6 +148,23 @@ TEST(Score, WorkersExceptionReachesTheCallerWithPromptAndReward) {
   }
 }
 
+TEST(Score, ARowAsksForRewardsByTheirNames) {
+  auto prompts = make_prompts(2);
+  prompts[1].columns = R"({"reward_funcs": ["one"]})";
+  const std::vector<NamedReward> rewards{{"place", 1.0, by_place}, {"one", 1.0, always_one}};
+  const auto groups = score(prompts, make_rollouts(prompts, 1), rewards);
+  EXPECT_DOUBLE_EQ(*groups[0].rewards[0].total, 1.1);
+  EXPECT_DOUBLE_EQ(*groups[1].rewards[0].total, 1.0);
+  EXPECT_FALSE(groups[1].rewards[0].parts[0].score.value.has_value());
+  prompts[1].columns = R"({"reward_funcs": ["another"]})";
+  try {
+    score(prompts, make_rollouts(prompts, 1), rewards);
+    ADD_FAILURE() << "a row that asks for nothing";
+  } catch (const std::runtime_error& e) {
+    EXPECT_STREQ(e.what(), "prompt 101: its column reward_funcs names none of the rewards that are asked: place, one");
+  }
+}
+
 TEST(Score, ARewardThatForgetsACompletionIsAnError) {
   const auto prompts = make_prompts(1);
   const RewardFn forgets = [](const Prompt&, std::span<const Rollout>) { return std::vector<Score>(1); };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "rl/merge.h"
+#include "rl/pairs.h"
 
 namespace hone {
 namespace {
@@ -159,6 +160,48 @@ TEST(Merge, MixesWithoutReplacementAndRepeatsWhatIsTooShort) {
   EXPECT_EQ(from_a, 6);
   EXPECT_EQ(rows, merge_rows({a, b}, {.weights = {1, 1}, .num_rows = 12}, 1));
   EXPECT_NE(rows, merge_rows({a, b}, {.weights = {1, 1}, .num_rows = 12}, 2));
+}
+
+TEST(Merge, GivesRowsTheColumnsOfTheirSet) {
+  const std::vector<Row> a{row(1, "p", "a")}, b{row(2, "p", "b")};
+  const auto rows = merge_rows({a, b}, {.columns = {{{"reward_funcs", {"countdown"}}}, {{"prompt", "q"}}}}, 1);
+  for (const Row& r : rows) {
+    EXPECT_EQ(r.contains("reward_funcs"), r["rollout_id"] == 1);
+    EXPECT_EQ(r["prompt"], r["rollout_id"] == 1 ? "p" : "q");
+  }
+}
+
+// ---- pairs ----------------------------------------------------------------------------------------------------------
+
+std::vector<std::pair<int, int>> ids_of_pairs(const std::vector<Row>& rows, const PairsConfig& config) {
+  std::vector<std::pair<int, int>> ids;
+  for (const Row& r : preference_pairs(rows, config).rows) ids.emplace_back(r["rollout_id"], r["rejected_rollout_id"]);
+  return ids;
+}
+
+TEST(Pairs, TakesTheBestWithTheWorst) {
+  std::vector<Row> rows;
+  const double rewards[]{1, 0, 0.5, 1.5, 2, 2};
+  for (int i = 0; i < 6; ++i) {
+    rows.push_back(row(i, i < 4 ? "p" : "q", std::to_string(i)));
+    rows.back()["reward"] = rewards[i];
+  }
+  EXPECT_THAT(ids_of_pairs(rows, {}), ElementsAre(testing::Pair(3, 1))) << "q's completions are equally good";
+  EXPECT_THAT(ids_of_pairs(rows, {.max_per_prompt = 9}), ElementsAre(testing::Pair(3, 1), testing::Pair(0, 2)));
+  EXPECT_THAT(ids_of_pairs(rows, {.min_margin = 1, .max_per_prompt = 9}), ElementsAre(testing::Pair(3, 1)));
+  const auto result = preference_pairs(rows, {});
+  EXPECT_EQ(result.num_prompts, 2);
+  EXPECT_EQ(result.num_without, 1);
+  EXPECT_EQ(result.rows[0].dump(),
+            R"({"prompt":"p","chosen":"3","rejected":"1","margin":1.5,"rollout_id":3,"rejected_rollout_id":1})");
+}
+
+TEST(Pairs, ComparesLengthsOfCorrectOnesAlone) {
+  const std::vector<Row> rows{row(1, "p", "a", true, 9), row(2, "p", "b", false, 1), row(3, "p", "c", true, 4)};
+  EXPECT_THAT(ids_of_pairs(rows, {.prefer = "short"}), ElementsAre(testing::Pair(3, 1)));
+  EXPECT_THAT(ids_of_pairs(rows, {.prefer = "long"}), ElementsAre(testing::Pair(1, 3)));
+  EXPECT_THAT(ids_of_pairs(rows, {.prefer = "short", .min_margin = 6}), ElementsAre());
+  EXPECT_THROW(preference_pairs(rows, {}), std::runtime_error) << "no reward in these rows";
 }
 
 }  // namespace

@@ -223,7 +223,8 @@ defaults:
 stages:
   - {name: sample, kind: generate, model: m, data: p.jsonl, top_k: 5}
   - {name: keep, kind: filter, data: "${sample}/rows.jsonl", language: en}
-  - {name: mix, kind: merge, data: ["${keep}/rows.jsonl", other.jsonl], weights: [3, 1]}
+  - {name: mix, kind: merge, data: ["${keep}/rows.jsonl", other.jsonl], weights: [3, 1], columns: [{}, {reward_funcs: [countdown]}]}
+  - {name: pairs, kind: pairs, data: "${sample}/rows.jsonl", prefer: short}
   - {name: student, kind: distil, teacher: m, data: "${mix}/rows.jsonl", model_config: {model_type: llama}, max_steps: 7}
 )";
 
@@ -232,7 +233,7 @@ TEST(Recipe, DataStagesAndDefaultsOfAKind) {
   const auto& generate = std::get<GenerateConfig>(recipe.stages[0].options);
   EXPECT_EQ(generate.num_generations, 3) << "from defaults";
   EXPECT_EQ(generate.sampling.top_k, 5);
-  EXPECT_EQ(std::get<DistilConfig>(recipe.stages[3].options).sft.optim.max_steps, 7);
+  EXPECT_EQ(std::get<DistilConfig>(recipe.stages[4].options).sft.optim.max_steps, 7);
   EXPECT_EQ(to_yaml(parse_recipe(to_yaml(recipe), "again")), to_yaml(recipe));
   const Recipe own = parse_recipe(kData, "r.yaml", {"sample.num_generations=9"});
   EXPECT_EQ(std::get<GenerateConfig>(own.stages[0].options).num_generations, 9);
@@ -248,6 +249,10 @@ TEST(RecipeConflict, OfDataStages) {
       {"mix.weights=[1]", "weights has 1 numbers and data 2 data sets"},
       {"mix.weights=[1, 0]", "weights must be above 0"},
       {"mix.data=[]", "data is missing"},
+      {"mix.columns=[{a: 1}]", "columns has 1 objects and data 2 data sets"},
+      {"mix.columns=[1, 2]", "a map"},
+      {"pairs.data=${student}/x", "stage 'student' does not come before this one"},
+      {"pairs.prefer=best", "one of reward, short, long"},
       {"keep.min_length=9", "(no error)"},
       {"keep.language=de", "one of any, en, ru, zh"},
       {"sample.reward_funcs=[]", "reward_funcs is missing"},

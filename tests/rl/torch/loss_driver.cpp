@@ -19,7 +19,6 @@
 #include "rl/recipe.h"
 #include "rl/sft.h"
 #include "rl/update.h"
-#include "rollout/engine.h"
 
 namespace hone {
 namespace {
@@ -84,8 +83,7 @@ Json policy_loss_of(const Json& row, const Model& model, UpdateOptions options) 
 Json document_loss_of(const Json& row, const Model& model, const UpdateOptions& options) {
   const Recipe recipe = parse_recipe(row.at("recipe"), "recipe");
   const auto& config = std::get<SftConfig>(recipe.stages.at(0).options);
-  const Batch batch = make_batch(load_documents(row.at("documents").get<std::string>(), model.tokenizer,
-                                                end_tokens(model.policy->config())[0], config));
+  const Batch batch = make_batch(load_documents(row.at("documents").get<std::string>(), model, config));
   if (!row.contains("teacher")) return answer(accumulate_cross_entropy_gradient(*model.policy, batch, options), {});
   const Model teacher = load_model(row.at("teacher").get<std::string>());
   return answer(

@@ -1,0 +1,60 @@
+#include "rl/pairs.h"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+namespace hone {
+namespace {
+
+const Row& field(const Row& row, const char* key) {
+  if (row.contains(key)) return row[key];
+  throw std::runtime_error(fmt::format("a row has no \"{}\"; take rows of a generate stage", key));
+}
+
+/// What is larger for a better completion.
+double merit(const Row& row, const std::string& prefer) {
+  if (prefer == "reward") return field(row, "reward").get<double>();
+  const auto length = static_cast<double>(field(row, "completion_ids").size());
+  return prefer == "long" ? length : -length;
+}
+
+void add_pairs(std::vector<const Row*> group, const PairsConfig& config, std::vector<Row>& pairs) {
+  std::ranges::stable_sort(group, std::ranges::greater(), [&](const Row* row) { return merit(*row, config.prefer); });
+  const size_t most = std::min(group.size() / 2, static_cast<size_t>(config.max_per_prompt));
+  for (size_t i = 0; i < most; ++i) {
+    const Row &chosen = *group[i], &rejected = *group[group.size() - 1 - i];
+    const double margin = merit(chosen, config.prefer) - merit(rejected, config.prefer);
+    if (margin < config.min_margin || field(chosen, "completion") == field(rejected, "completion")) return;
+    pairs.push_back({{"prompt", field(chosen, "prompt")},
+                     {"chosen", chosen["completion"]},
+                     {"rejected", rejected["completion"]},
+                     {"margin", margin},
+                     {"rollout_id", field(chosen, "rollout_id")},
+                     {"rejected_rollout_id", field(rejected, "rollout_id")}});
+  }
+}
+
+}  // namespace
+
+PairsResult preference_pairs(const std::vector<Row>& rows, const PairsConfig& config) {
+  std::map<std::string, size_t> places;
+  std::vector<std::vector<const Row*>> groups;
+  for (const Row& row : rows) {
+    const auto [place, is_new] = places.emplace(field(row, "prompt").dump(), groups.size());
+    if (is_new) groups.emplace_back();
+    const bool counts = config.prefer == "reward" || field(row, "verdict") == "correct";
+    if (counts) groups[place->second].push_back(&row);
+  }
+  PairsResult result{.rows = {}, .num_prompts = static_cast<int64_t>(groups.size())};
+  for (auto& group : groups) {
+    const size_t before = result.rows.size();
+    add_pairs(std::move(group), config, result.rows);
+    result.num_without += result.rows.size() == before;
+  }
+  return result;
+}
+
+}  // namespace hone
