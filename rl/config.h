@@ -353,8 +353,9 @@ struct PairsConfig {
   template <class Visitor>
   void visit(Visitor& v) {
     v("data", data, Words{}, "JSONL rows of a generate stage, or ${stage}/file");
-    v("prefer", prefer, Words{"reward", "short", "long"},
-      "the larger sum of rewards, or of two correct completions the shorter or longer one");
+    v("prefer", prefer, Words{"reward", "rewritten", "short", "long"},
+      "the larger sum of rewards; or of two correct completions the one that a filter's rewrite made, the shorter, the "
+      "longer");
     v("min_margin", min_margin, kPositive, "least difference of a pair, in reward or tokens");
     v("max_per_prompt", max_per_prompt, kAtLeastOne, "pairs of a prompt, at most");
   }

@@ -17,6 +17,7 @@ const Row& field(const Row& row, const char* key) {
 /// What is larger for a better completion.
 double merit(const Row& row, const std::string& prefer) {
   if (prefer == "reward") return field(row, "reward").get<double>();
+  if (prefer == "rewritten") return row.value("rewritten", false) ? 1 : 0;
   const auto length = static_cast<double>(field(row, "completion_ids").size());
   return prefer == "long" ? length : -length;
 }

@@ -4,8 +4,8 @@
     python3 recipes/gsm8k/make_prompts.py gsm8k_test.jsonl > gsm8k_prompts.jsonl
     build/release/hone eval --model DIR --data gsm8k_prompts.jsonl --reward math --k 1 --temperature 0
 
-`--template plain` asks in one line without tags, `--template none` gives the bare question; for a chat model apply its
-own template (hone has no chat verb for data yet: render the prompts first).
+`--template plain` asks in one line without tags, `--template none` gives the bare question, `--template chat` a message for the
+chat template of the model.
 """
 
 import argparse
@@ -19,6 +19,7 @@ TEMPLATES = {
     "<think> reasoning process here </think> <answer> answer here </answer>. User: {question} Assistant:",
     "plain": "Question: {question}\nAnswer step by step, and end with the number after ####.\nAnswer:",
     "none": "{question}",
+    "chat": "{question}",
 }
 
 
@@ -39,6 +40,8 @@ def main():
             try:
                 row = json.loads(line)
                 prompt = TEMPLATES[args.template].format(question=row["question"])
+                if args.template == "chat":
+                    prompt = [{"role": "user", "content": prompt}]
                 out = {"prompt": prompt, "answer": final_answer(row), "id": number - 1}
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 sys.exit(f"{args.rows}:{number}: {error!r}; a row is {{\"question\": .., \"answer\": \"..#### 18\"}}")

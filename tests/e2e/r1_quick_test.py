@@ -19,7 +19,7 @@ QUICK = {
                                            "rejection_sft_eval", "r1_eval", "student_base_eval", "student_rl_eval", "student_rl_more_eval",
                                            "student_distil_eval", "qwen_base_eval", "qwen_rl_eval", "qwen_distil_eval")},
     "zero_samples.limit": 400, "samples.limit": 800, "r1_samples.limit": 600, "cold_start.max_steps": 10,
-    "rejection_sft.max_steps": 30, "student_distil.max_steps": 150, "qwen_distil.max_steps": 150,
+    "rejection_sft.max_steps": 30, "preference.max_steps": 20, "student_distil.max_steps": 150, "qwen_distil.max_steps": 150,
 }
 
 

@@ -202,6 +202,9 @@ TEST(Pairs, ComparesLengthsOfCorrectOnesAlone) {
   EXPECT_THAT(ids_of_pairs(rows, {.prefer = "long"}), ElementsAre(testing::Pair(1, 3)));
   EXPECT_THAT(ids_of_pairs(rows, {.prefer = "short", .min_margin = 6}), ElementsAre());
   EXPECT_THROW(preference_pairs(rows, {}), std::runtime_error) << "no reward in these rows";
+  auto rewritten = rows;
+  rewritten[2]["rewritten"] = true;
+  EXPECT_THAT(ids_of_pairs(rewritten, {.prefer = "rewritten"}), ElementsAre(testing::Pair(3, 1)));
 }
 
 }  // namespace

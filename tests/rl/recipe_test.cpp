@@ -252,7 +252,7 @@ TEST(RecipeConflict, OfDataStages) {
       {"mix.columns=[{a: 1}]", "columns has 1 objects and data 2 data sets"},
       {"mix.columns=[1, 2]", "a map"},
       {"pairs.data=${student}/x", "stage 'student' does not come before this one"},
-      {"pairs.prefer=best", "one of reward, short, long"},
+      {"pairs.prefer=best", "one of reward, rewritten, short, long"},
       {"keep.min_length=9", "(no error)"},
       {"keep.language=de", "one of any, en, ru, zh"},
       {"sample.reward_funcs=[]", "reward_funcs is missing"},
