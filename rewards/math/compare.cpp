@@ -170,11 +170,18 @@ class Comparer {
     }
   }
 
-  /// x+y = 3 and 2+1 = 3 say 3; 2x+1 = 3 and 2 = 3 do not.
+  /// |x| = 5 asks for x; |z| and |AB| are what is asked for.
+  static bool is_size_of_unknown(Expr value) {
+    if (!value->is(Function::kAbs) || !(*value)[0]->is(Op::kSymbol)) return false;
+    return (*value)[0]->name == "x" || (*value)[0]->name == "y";
+  }
+
+  /// x+y = 3, 2+1 = 3 and x(x+1) = x^2+x say their right sides; 2x+1 = 3, |x| = 3 and 2 = 3 do not.
   bool says_value(Expr equation) {
     const auto *left = first_side(equation), *right = last_side(equation);
+    if (is_size_of_unknown(left)) return false;
     if (is_name(left, true)) return true;
-    if (!unknowns_of(left).empty() || !is_scalar(left->op) || !is_scalar(right->op)) return false;
+    if (!is_scalar(left->op) || !is_scalar(right->op) || unknowns_of(left) != unknowns_of(right)) return false;
     if (is_decimal(right)) return rounds_to(left, right);
     return scalars(left, right) == Equal::kYes;
   }

@@ -31,7 +31,6 @@ constexpr auto kNumberBytes = [] {
   return set;
 }();
 
-bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
 bool is(const std::array<bool, 256>& set, char c) { return set[static_cast<unsigned char>(c)]; }
 
 std::vector<size_t> find_answer_words(std::string_view text) {
@@ -78,7 +77,12 @@ std::string_view scanned_part(std::string_view text) {
 class Candidates::Search {
  public:
   Search(std::string_view text, const ExtractConfig& config, bool quirks)
-      : text_(text), config_(config), latex_(text, quirks), plain_(text), answers_(find_answer_words(text)) {
+      : text_(text),
+        config_(config),
+        quirks_(quirks),
+        latex_(text, quirks),
+        plain_(text),
+        answers_(find_answer_words(text)) {
     for (const int p : {kFinalHope, kFinalIs, kAnswerColon, kAnswerWord}) {
       if (!answers_.empty()) priorities_.push_back(p);
     }
@@ -282,8 +286,20 @@ class Candidates::Search {
     return take_match(match);
   }
 
-  /// The last = sign within 100 characters on this line, else the nearest number within 50.
+  /// "answer is 14 (at x = 2)": the number right behind, if no equation begins with it.
+  size_t right_behind(size_t at) {
+    const size_t is = plain_.skip_space(at);
+    if (word_at(text_, is, "is ")) at = is + 2;
+    const auto match = plain_.number_at(at, Then::kNoEqualsSign);
+    const size_t next = match ? text_.find_first_not_of(" *", match->end) : kNone;
+    const bool ends = next == kNone || is_letter(text_[next]) || text_[next] == '(' || text_[next] == '.';
+    return match && ends ? take_match(match) : kNone;
+  }
+
+  /// The last = sign within 100 characters on this line, else the nearest number within 50. For training what stands
+  /// right behind comes before both.
   size_t after_equals_or_near(size_t at) {
+    if (const size_t end = quirks_ ? kNone : right_behind(at); end != kNone) return end;
     size_t line = at;
     for (int i = 0; i < 101 && line < text_.size() && text_[line] != '\n'; ++i) line = next_char(text_, line);
     for (size_t i = line; i-- > std::max(at, equals_failed_);) {
@@ -413,6 +429,7 @@ class Candidates::Search {
 
   std::string_view text_;
   const ExtractConfig& config_;
+  bool quirks_;
   LatexScanner latex_;
   PlainScanner plain_;
   std::vector<size_t> answers_;                 // where "answer" stands

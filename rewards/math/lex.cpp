@@ -10,8 +10,6 @@
 namespace hone {
 namespace {
 
-bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
-
 template <size_t N>
 bool is_one_of(std::string_view word, const std::array<std::string_view, N>& words) {
   return std::ranges::find(words, word) != words.end();
@@ -167,7 +165,8 @@ class Lexer {
       return true;
     }
     for (const auto& [written, means] : kTwoSigns) {
-      if (source_.substr(at_).starts_with(written)) {
+      const bool factorial = c == '!' && !quirks_ && !space_ && !tokens_.empty() && tokens_.back().kind == Tok::kNumber;
+      if (!factorial && source_.substr(at_).starts_with(written)) {  // 5!=120
         add_meaning(means);
         at_ += written.size();
         return true;
@@ -217,7 +216,7 @@ class Lexer {
     while (end < source_.size() && is_letter(source_[end])) ++end;
     const auto run = source_.substr(at_, end - at_);
     if (word(run)) {
-      at_ = end;
+      at_ = end + std::exchange(log_base_bytes_, 0);
       return true;
     }
     if (run.ends_with("sqrt") && run.size() > 4) end -= 4;
@@ -233,10 +232,23 @@ class Lexer {
       add(Tok::kCommand, "infty");
     } else if (run == "sqrt" || (!quirks_ && is_one_of(run, kWords))) {
       add(Tok::kCommand, run);
+      if (run == "log") base_of_log(at_ + run.size());
     } else {
       return false;
     }
     return true;
+  }
+
+  /// log2(8), log10(100).
+  void base_of_log(size_t at) {
+    size_t end = at;
+    while (end < source_.size() && is_ascii_digit(source_[end])) ++end;
+    if (end == at || end >= source_.size() || source_[end] != '(') return;
+    log_base_bytes_ = end - at;
+    add(Tok::kSign, "_", '_');
+    add(Tok::kSign, "{", '{');
+    add(Tok::kNumber, source_.substr(at, end - at));
+    add(Tok::kSign, "}", '}');
   }
 
   /// A word that separates; one comma where a comma stands before it.
@@ -295,6 +307,7 @@ class Lexer {
       tokens_.pop_back();
     }
     add_space(0);
+    if (!quirks_ && name == "hspace") braced();
     return true;
   }
 
@@ -436,6 +449,7 @@ class Lexer {
   bool quirks_, in_environment_;
   size_t at_ = 0;
   bool space_ = false, thin_ = false;
+  size_t log_base_bytes_ = 0;  // of the base that was read with its log
   std::vector<Token> tokens_;
 };
 

@@ -9,6 +9,7 @@ namespace hone {
 
 constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+constexpr bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
 
 /// Bytes of the white-space character at `at` (ASCII and Unicode), 0 when there is none.
 size_t space_at(std::string_view text, size_t at);

@@ -21,6 +21,8 @@ struct Unit {
 
   /// A dozen, a million: no measure, only a factor.
   bool is_count() const { return powers == decltype(powers){}; }
+  /// Counted in, too: "3 dozen" may answer how many dozen.
+  bool is_dozen() const { return is_count() && scale == 12; }
   bool operator==(const Unit&) const = default;
   bool measures_same(const Unit& other) const { return powers == other.powers; }
 };

@@ -36,8 +36,10 @@ bool same_upstream_text(const Found& gold, const Found& prediction) {
 bool same_as_written(const Found& gold, const Found& prediction, const MathConfig& config) {
   if (!config.text_fallback) return same_text(gold.choice, prediction.choice);
   if (!config.compare.upstream_quirks) {
-    const bool other_unit = gold.unit && prediction.unit && *gold.unit != *prediction.unit;  // not in the texts
-    return gold.percent == prediction.percent && !other_unit && texts_match(gold, prediction);
+    // not in the texts
+    const bool multiplied = !gold.unit && prediction.unit && prediction.unit->is_count();
+    const bool other_unit = gold.unit && prediction.unit && *gold.unit != *prediction.unit;
+    return !multiplied && gold.percent == prediction.percent && !other_unit && texts_match(gold, prediction);
   }
   return gold.value && prediction.value ? same_upstream_text(gold, prediction) : texts_match(gold, prediction);
 }
@@ -62,6 +64,8 @@ Comparison compare_quantities(const Found& gold, const Found& prediction, const 
     if (certain && !counts) return {Outcome::kDifferent, "measured in something else"};
     return plainly();
   }
+  const bool multiplied = !gold.unit && prediction.unit->is_count() && !prediction.unit->is_dozen();
+  if (multiplied) return converted(prediction.unit->scale);  // 5 million is not 5
   const auto& unit = gold.unit ? gold.unit : prediction.unit;
   auto compared = plainly();
   if (!unit->is_count() || compared.outcome != Outcome::kDifferent) return compared;
