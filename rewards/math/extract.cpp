@@ -81,7 +81,7 @@ class Candidates::Search {
         config_(config),
         quirks_(quirks),
         latex_(text, quirks),
-        plain_(text),
+        plain_(text, quirks),
         answers_(find_answer_words(text)) {
     for (const int p : {kFinalHope, kFinalIs, kAnswerColon, kAnswerWord}) {
       if (!answers_.empty()) priorities_.push_back(p);
