@@ -67,6 +67,12 @@ bool ends_with_tag(std::string_view text) {
   return open != kNone && text.find_first_of(" \t\n0123456789", open) == kNone;
 }
 
+/// "> [5]": a box in a quoted line of Markdown.
+bool is_quoted_line(std::string_view before) {
+  const auto line = before.substr(before.rfind('\n') + 1);
+  return line.find_first_not_of("> ") == kNone;
+}
+
 bool is_bound(std::string_view before, bool is_box) {
   if (ends_with_any_word(before, kBounds) || (!is_box && ends_with_any_word(before, kBoundWords))) return true;
   for (const auto words : kMildBounds) {
@@ -76,7 +82,7 @@ bool is_bound(std::string_view before, bool is_box) {
            ends_with_word(rest, "be");
   }
   return before.ends_with('>') && !before.ends_with("=>") && !before.ends_with("->") && !before.ends_with(">>") &&
-         !ends_with_tag(before);
+         !ends_with_tag(before) && !(is_box && is_quoted_line(before));
 }
 
 /// "4 or [5]", "1 to [5]", "1, 2, [5]".
@@ -189,6 +195,16 @@ bool is_label(std::string_view before) {
   constexpr std::string_view kLabels[]{"step",   "question", "problem",  "exercise", "example", "part",   "figure",
                                        "option", "choice",   "equation", "section",  "chapter", "method", "case"};
   return ends_with_any_word(before, kLabels);
+}
+
+/// "**$10** for [50] minutes": belongs to the value in bold.
+bool qualifies_bold_value(std::string_view before) {
+  constexpr std::string_view kJoints[]{"after", "every", "for", "from", "in", "out of", "per"};
+  return std::ranges::any_of(kJoints, [&](auto joint) {
+    if (!ends_with_word(before, joint)) return false;
+    const auto rest = before.substr(0, before.size() - joint.size());
+    return rest.ends_with("** ") && ends_with_value(rest);
+  });
 }
 
 std::string quoted(const Candidate& candidate) {
@@ -337,7 +353,8 @@ Objection objection(std::string_view part, const Candidate& candidate) {
     return {.reason = fmt::format("{} is one of several values", quoted(candidate)), .several = true};
   }
   const bool is_anywhere = candidate.priority == 300;
-  if (is_plain && is_anywhere && is_label(before)) return {fmt::format("{} is a label", quoted(candidate)), true};
+  const bool is_aside = is_label(before) || qualifies_bold_value(before);
+  if (is_plain && is_anywhere && is_aside) return {fmt::format("{} is a label", quoted(candidate)), true};
   const bool is_factorial = is_anywhere && after.starts_with('!');
   if (is_plain && (is_factorial || is_continued(after) || is_argument(last_part(part.substr(0, begin), kAround)))) {
     return {fmt::format("{} is only a part of a formula", quoted(candidate))};

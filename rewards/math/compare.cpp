@@ -37,6 +37,11 @@ bool is_decimal(Expr value) {
   return value->is_number() && (value->flags & kDecimal);
 }
 
+/// 15:1 has the value 15, but compares two quantities.
+bool is_ratio_for_integer(Expr gold, Expr prediction) {
+  return prediction->is_number() && (prediction->flags & kRatio) && gold->is_integer() && !(gold->flags & kRatio);
+}
+
 bool is_too_large(Expr value) { return value->is(Op::kOpaque) && value->code == kTooLarge; }
 
 Relation relation_of(Expr relation) { return static_cast<Relation>(relation->code); }
@@ -387,6 +392,8 @@ class Comparer {
     const auto tuple = [&](Expr e) { return arena_.make(Op::kTuple, e->args); };
     if (gold->is(Op::kTuple) && gold->code == 1) return because(Equal::kNo, "other brackets");
     if (prediction->is(Op::kTuple) && prediction->code == 1) return because(Equal::kNo, "other brackets");
+    const bool ordered = gold->is(Op::kTuple) || is_pair(gold);
+    if (ordered && config_.strict && (prediction->flags & kBraces)) return because(Equal::kNo, "a set has no order");
     if (is_finite(gold) && is_finite(prediction)) return finite(gold, prediction);
     if (is_pair(gold) && is_finite(prediction) && prediction->args.size() == 2) return finite(tuple(gold), prediction);
     if (is_pair(prediction) && is_finite(gold) && gold->args.size() == 2) return finite(gold, tuple(prediction));
@@ -485,6 +492,7 @@ class Comparer {
   // Numbers and formulas.
 
   Equal scalars(Expr gold, Expr prediction) {
+    if (is_ratio_for_integer(gold, prediction)) return because(Equal::kNo, "a ratio is no number");
     if (is_atomic(gold) || is_atomic(prediction)) {
       if (is_decimal(gold) || is_decimal(prediction)) return rounded(gold, prediction);
     }
@@ -560,7 +568,8 @@ class Comparer {
 
 Comparison compare(const Answer& gold, const Answer& prediction, const CompareConfig& config, Budget& budget) {
   const auto *a = gold.data().root, *b = prediction.data().root;
-  if (a->is_number() && b->is_number() && !((a->flags | b->flags) & kDecimal)) {  // by far the most frequent case
+  if (a->is_number() && b->is_number() &&
+      !((a->flags | b->flags) & (kDecimal | kRatio))) {  // by far the most frequent case
     const bool same = *a->value == *b->value;
     return {same ? Outcome::kEqual : Outcome::kDifferent, same ? "the same number" : "the numbers differ"};
   }

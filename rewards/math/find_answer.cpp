@@ -198,7 +198,9 @@ class Search {
     const auto* value = span.text.data();
     if (value < text_.data() || value >= text_.data() + text_.size()) return {};  // of a box taken out of the text
     const auto begin = static_cast<size_t>(value - text_.data());
-    if (span.kind == SpanKind::kNumber && begin > 0 && text_[begin - 1] == '$') return read_unit("$");
+    if (span.kind == SpanKind::kNumber) {
+      if (auto currency = currency_at_end(text_.substr(0, begin))) return currency;
+    }
     auto after = text_.substr(begin + span.text.size(), kNear);
     after.remove_prefix(std::min(after.find_first_not_of(" ~*$)}\\"), after.size()));
     if (after.starts_with("text{")) after.remove_prefix(5);
@@ -258,7 +260,7 @@ class Search {
     constexpr size_t kMaxFormula = 512;
     const auto all = trim(text_);
     if (all.empty() || all.size() > kMaxFormula || !is_bare_formula(all)) return false;
-    return takes_latex() && read_formula(all, "the whole text");
+    return takes_latex() && read_formula(with_joined_thousands(all), "the whole text");
   }
 
   void trace(const Candidate& candidate, const Reading& reading) {

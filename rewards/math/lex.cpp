@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "rewards/math/scan.h"
+#include "rewards/math/units.h"
 
 namespace hone {
 namespace {
@@ -196,6 +197,10 @@ class Lexer {
 
   bool beyond_ascii() {
     static constexpr std::array<std::string_view, 5> kNothing{"\u200B", "\u200C", "\u200D", "\u2060", "\uFEFF"};
+    if (const size_t bytes = quirks_ ? 0 : currency_sign_at(source_, at_)) {  // dropped like \$
+      at_ += bytes;
+      return true;
+    }
     for (const auto nothing : kNothing) {
       if (!source_.substr(at_).starts_with(nothing)) continue;
       at_ += nothing.size();
@@ -216,9 +221,11 @@ class Lexer {
     while (end < source_.size() && is_letter(source_[end])) ++end;
     const auto run = source_.substr(at_, end - at_);
     if (word(run)) {
-      at_ = end + std::exchange(log_base_bytes_, 0);
+      at_ = end;
+      if (run == "log") base_of_log();
       return true;
     }
+    if (run == "C" && combinations()) return true;
     if (run.ends_with("sqrt") && run.size() > 4) end -= 4;
     for (; at_ < end; ++at_) add(Tok::kLetter, source_.substr(at_, 1));
     return true;
@@ -232,7 +239,6 @@ class Lexer {
       add(Tok::kCommand, "infty");
     } else if (run == "sqrt" || (!quirks_ && is_one_of(run, kWords))) {
       add(Tok::kCommand, run);
-      if (run == "log") base_of_log(at_ + run.size());
     } else {
       return false;
     }
@@ -240,14 +246,36 @@ class Lexer {
   }
 
   /// log2(8), log10(100).
-  void base_of_log(size_t at) {
+  void base_of_log() {
+    const auto base = digits_at(at_);
+    if (base.empty() || peek(base.size()) != '(') return;
+    add(Tok::kSign, "_", '_');
+    add_braced(base);
+    at_ += base.size();
+  }
+
+  /// 10C3 as \binom{10}{3}.
+  bool combinations() {
+    const auto lower_part = digits_at(at_ + 1);
+    const bool after_number = !space_ && !tokens_.empty() && tokens_.back().kind == Tok::kNumber;
+    if (quirks_ || !after_number || lower_part.empty()) return false;
+    auto& number = tokens_.back();
+    const auto upper = std::exchange(number.text, "binom");
+    number.kind = Tok::kCommand;
+    add_braced(upper);
+    add_braced(lower_part);
+    at_ += 1 + lower_part.size();
+    return true;
+  }
+
+  std::string_view digits_at(size_t at) const {
     size_t end = at;
     while (end < source_.size() && is_ascii_digit(source_[end])) ++end;
-    if (end == at || end >= source_.size() || source_[end] != '(') return;
-    log_base_bytes_ = end - at;
-    add(Tok::kSign, "_", '_');
+    return source_.substr(at, end - at);
+  }
+  void add_braced(std::string_view digits) {
     add(Tok::kSign, "{", '{');
-    add(Tok::kNumber, source_.substr(at, end - at));
+    add(Tok::kNumber, digits);
     add(Tok::kSign, "}", '}');
   }
 
@@ -449,7 +477,6 @@ class Lexer {
   bool quirks_, in_environment_;
   size_t at_ = 0;
   bool space_ = false, thin_ = false;
-  size_t log_base_bytes_ = 0;  // of the base that was read with its log
   std::vector<Token> tokens_;
 };
 

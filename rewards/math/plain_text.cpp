@@ -215,4 +215,23 @@ std::string with_plain_dollars(std::string_view text) {
   return plain;
 }
 
+std::string with_joined_thousands(std::string_view text) {
+  std::string joined;
+  const auto digits_from = [&](size_t at) {
+    size_t end = at;
+    while (end < text.size() && is_ascii_digit(text[end])) ++end;
+    return end - at;
+  };
+  for (size_t at = 0; at < text.size();) {
+    const size_t digits = digits_from(at), size = std::max<size_t>(digits, 1);
+    const bool decimals = at > 0 && (text[at - 1] == '.' || text[at - 1] == ',');
+    const bool groups_may_follow = digits > 0 && digits <= 3 && text[at] != '0' && !decimals;
+    joined += text.substr(at, size);
+    at += size;
+    for (; groups_may_follow && at < text.size() && text[at] == ' ' && digits_from(at + 1) == 3; at += 4)
+      joined += text.substr(at + 1, 3);
+  }
+  return joined;
+}
+
 }  // namespace hone

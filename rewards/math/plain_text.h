@@ -16,4 +16,7 @@ std::string plain_text(std::string_view text);
 /// "\$18" in a text without mathematics is 18 dollars: the backslashes as spaces. Empty where there is nothing to do.
 std::string with_plain_dollars(std::string_view text);
 
+/// "n = 1 234 567" with its thousands together.
+std::string with_joined_thousands(std::string_view text);
+
 }  // namespace hone

@@ -50,26 +50,34 @@ std::string limit_reached(const Budget& budget) { return fmt::format("limit reac
 /// 50 mm, neither is 5 km, and all are 5; of what only follows in the text, "60 miles an hour", the size alone counts.
 Comparison compare_quantities(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
   const auto plainly = [&] { return compare(*gold.value, *prediction.value, config, budget); };
-  const auto converted = [&](const Rational& factor) {
-    const auto value = scaled(*prediction.value, factor);
-    return value ? compare(*gold.value, *value, config, budget) : plainly();
+  const auto converted = [&](const Answer& wanted, const Answer& given, const Rational& factor) {
+    const auto value = scaled(given, factor);
+    return compare(wanted, value ? *value : given, config, budget);
   };
   if (!gold.unit && !prediction.unit) return plainly();
   if (gold.unit && prediction.unit) {
     if (gold.unit->measures_same(*prediction.unit)) {
-      return *gold.unit == *prediction.unit ? plainly() : converted(prediction.unit->scale / gold.unit->scale);
+      if (*gold.unit == *prediction.unit) return plainly();
+      return converted(*gold.value, *prediction.value, prediction.unit->scale / gold.unit->scale);
     }
     const bool certain = gold.unit_in_formula && prediction.unit_in_formula;
     const bool counts = gold.unit->is_count() || prediction.unit->is_count();
-    if (certain && !counts) return {Outcome::kDifferent, "measured in something else"};
+    if ((certain && !counts) || gold.unit->is_other_currency(*prediction.unit))
+      return {Outcome::kDifferent, "measured in something else"};
     return plainly();
   }
-  const bool multiplied = !gold.unit && prediction.unit->is_count() && !prediction.unit->is_dozen();
-  if (multiplied) return converted(prediction.unit->scale);  // 5 million is not 5
-  const auto& unit = gold.unit ? gold.unit : prediction.unit;
+  const auto& unit = gold.unit ? *gold.unit : *prediction.unit;
+  const auto other = as_quantity(gold.unit ? *prediction.value : *gold.value);  // 12 m beside centimetres
+  if (other && other->unit.measures_same(unit)) {
+    if (gold.unit) return converted(*gold.value, other->size, other->unit.scale / unit.scale);
+    return converted(other->size, *prediction.value, unit.scale / other->unit.scale);
+  }
+  const bool multiplied = !gold.unit && unit.is_count() && !unit.is_dozen();
+  if (multiplied) return converted(*gold.value, *prediction.value, unit.scale);  // 5 million is not 5
   auto compared = plainly();
-  if (!unit->is_count() || compared.outcome != Outcome::kDifferent) return compared;
-  return converted(gold.unit ? unit->scale.inverse() : unit->scale);  // 5 million, 5000000
+  if (!unit.is_count() || compared.outcome != Outcome::kDifferent) return compared;
+  const auto factor = gold.unit ? unit.scale.inverse() : unit.scale;  // 5 million, 5000000
+  return converted(*gold.value, *prediction.value, factor);
 }
 
 Score compare_values(const Found& gold_found, const Found& prediction_found, const MathConfig& config, Budget& budget) {
