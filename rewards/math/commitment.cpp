@@ -124,7 +124,9 @@ bool is_before_other_value(std::string_view after) {
     return starts_with_value(other.substr(other.starts_with('(')));
   };
   if (std::ranges::any_of(kJoints, joins) || (!comma && joins("and"))) return true;
-  const auto sentence = after.substr(0, std::min(after.find_first_of(".\n"), kSentence));
+  constexpr ByteSet kEnds(".\n");
+  after = after.substr(0, kSentence);
+  const auto sentence = after.substr(0, kEnds.first_in(after));
   return holds_phrase(sentence, kOffers) && ends_with_value(sentence);
 }
 
@@ -176,7 +178,8 @@ bool is_argument(std::string_view before) {
 
 /// The sentence before a candidate asks for something.
 bool asks(std::string_view before) {
-  const size_t stop = before.find_last_of(".!?\n");
+  constexpr ByteSet kEnds(".!?\n");
+  const size_t stop = kEnds.last_in(before);
   const auto sentence = before.substr(stop == kNone ? 0 : stop + 1);
   return std::ranges::any_of(kQuestions, [&](auto word) {
     const size_t at = sentence.find_first_not_of(" \t\r*#>");

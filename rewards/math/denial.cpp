@@ -72,13 +72,15 @@ constexpr std::string_view kCorrections[]{"no,",
                                           "this is incorrect",
                                           "not really"};
 
-bool has_digit(std::string_view text) { return text.find_first_of("0123456789") != kNone; }
+constexpr ByteSet kDigits("0123456789"), kClauseEnds(".!?\n,;:"), kSentenceEnds(".!?\n");
+
+bool has_digit(std::string_view text) { return kDigits.first_in(text) != kNone; }
 
 /// The clause that ends a text: "(that) the answer is". A condition ends with "then".
 std::string_view last_clause(std::string_view text) {
   constexpr size_t kClause = 80;  // bytes; looked through for each candidate
   text = last_part(text, kClause);
-  const size_t stop = text.find_last_of(".!?\n,;:");
+  const size_t stop = kClauseEnds.last_in(text);
   if (stop != kNone) text.remove_prefix(stop + 1);
   const size_t then = text.rfind(" then ");
   return then == kNone ? text : text.substr(then + 6);
@@ -87,7 +89,7 @@ std::string_view last_clause(std::string_view text) {
 std::string_view last_sentence(std::string_view text) {
   constexpr size_t kSentence = 120;
   text = last_part(text, kSentence);
-  const size_t stop = text.find_last_of(".!?\n");
+  const size_t stop = kSentenceEnds.last_in(text);
   return stop == kNone ? text : text.substr(stop + 1);
 }
 
@@ -95,7 +97,7 @@ std::string_view last_sentence(std::string_view text) {
 /// it is [5]".
 bool supposes(std::string_view clause, bool is_set_apart) {
   if (starts_with_any_word(undressed_begin(clause), kSuppositions)) return true;
-  const size_t number = clause.find_last_of("0123456789");
+  const size_t number = kDigits.last_in(clause);
   if (number != kNone) clause.remove_prefix(number + 1);
   return !is_set_apart && holds_phrase(clause, kSuppositions) && clause.find("only if") == kNone;
 }
@@ -104,7 +106,7 @@ bool supposes(std::string_view clause, bool is_set_apart) {
 bool says_wrong(std::string_view sentence) {
   constexpr std::string_view kPronouns[]{"he ", "it ", "she ", "that ", "they ", "this ", "which "};
   for (size_t i = 0; i < sentence.size(); ++i) {
-    if (i > 0 && is_letter(sentence[i - 1])) continue;
+    if (!is_letter(sentence[i]) || (i > 0 && is_letter(sentence[i - 1]))) continue;
     for (const auto pronoun : kPronouns) {
       if (word_at(sentence, i, pronoun) && starts_with_any_word(sentence.substr(i + pronoun.size()), kTakenBack))
         return true;
@@ -129,7 +131,7 @@ bool is_taken_back(std::string_view after, bool is_box) {
   constexpr size_t kSentence = 120;
   after = undressed_begin(after.substr(0, kSentence));
   if (starts_with_any_word(after, kLaterDenials)) return true;
-  if (says_wrong(after.substr(0, after.find_first_of(".!?\n")))) return true;
+  if (says_wrong(after.substr(0, kSentenceEnds.first_in(after)))) return true;
   const auto next = undressed_begin(after.substr(std::min(after.find_first_not_of(".!?,;- "), after.size())));
   if (next.size() == after.size()) return false;
   if (starts_with_any_word(next, kCorrections)) return true;

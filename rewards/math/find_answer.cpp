@@ -109,7 +109,7 @@ class Search {
   Found first_committed() {
     const bool boxes_only = config_.flags.require_box || config_.flags.box_after_think;
     Candidates candidates(text_, config_.extract, /*quirks=*/false);
-    constexpr int64_t kUnitsPerLook = 20;
+    constexpr int64_t kUnitsPerLook = 50;
     bool denied = false;
     while (auto candidate = candidates.next()) {
       if (!budget_.spend(kUnitsPerLook)) break;
@@ -140,7 +140,7 @@ class Search {
   bool read_as_part(const Candidate& candidate, bool lists) {
     const auto& span = candidate.spans[0];
     const bool is_plain = span.kind == SpanKind::kNumber || span.kind == SpanKind::kExpression;
-    constexpr int64_t kUnits = 20;
+    constexpr int64_t kUnits = 40;
     if (!is_plain || (span.percent && !lists) || !takes_latex() || !budget_.spend(kUnits)) return false;
     const Span formula{SpanKind::kLatex, formula_around(text_, span.text, lists), false};
     if (formula.text.size() <= span.text.size()) return false;
@@ -204,7 +204,8 @@ class Search {
     auto after = text_.substr(begin + span.text.size(), kNear);
     after.remove_prefix(std::min(after.find_first_not_of(" ~*$)}\\"), after.size()));
     if (after.starts_with("text{")) after.remove_prefix(5);
-    return after.starts_with("in ") ? std::nullopt : unit_at_begin(after.substr(0, after.find_first_of(".,;:\n")));
+    constexpr ByteSet kEnds(".,;:\n");
+    return after.starts_with("in ") ? std::nullopt : unit_at_begin(after.substr(0, kEnds.first_in(after)));
   }
 
   static std::string unboxed(const Span& span) { return unbox(span.text, span.kind != SpanKind::kLastBoxes); }

@@ -53,13 +53,7 @@ constexpr std::string_view kIndices[]{"\u2080", "\u2081", "\u2082", "\u2083", "\
                                       "\u2085", "\u2086", "\u2087", "\u2088", "\u2089"};
 
 /// First bytes of all that is changed.
-constexpr auto kFirstBytes = [] {
-  std::array<bool, 256> set{};
-  for (const unsigned char c :
-       {0xC2, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEF, 0x5C, 0x60, 0x2A, 0x5F, 0x3A})
-    set[c] = true;
-  return set;
-}();
+constexpr ByteSet kFirstBytes("\xC2\xE2\xE3\xE4\xE5\xE6\xE7\xE8\xE9\xEF\\`*_:");
 
 bool is_word_byte(char c) { return is_letter(c) || is_ascii_digit(c); }
 
@@ -69,7 +63,7 @@ class Rewriter {
 
   std::string run() {
     for (; at_ < text_.size(); ++at_) {
-      if (kFirstBytes[static_cast<unsigned char>(text_[at_])]) rewrite();
+      if (kFirstBytes[text_[at_]]) rewrite();
     }
     return done_ == 0 ? plain_ : plain_.append(text_.substr(done_));
   }

@@ -3,31 +3,21 @@
 #include <algorithm>
 
 namespace hone {
-namespace {
-
-constexpr size_t kNone = std::string_view::npos;
-
-}  // namespace
-
 std::string_view undressed_end(std::string_view text) {
-  constexpr std::string_view kDress = " \t\r\n*$_`\"'(";
+  constexpr ByteSet kDress(" \t\r\n*$_`\"'(\\");  // the backslash of \( and \[
   for (;;) {
-    const size_t end = text.find_last_not_of(kDress);
-    text = text.substr(0, end == kNone ? 0 : end + 1);
-    if (text.ends_with("\\")) text.remove_suffix(1);  // of \( and \[
-    else if (text.ends_with("\\[")) text.remove_suffix(2);
+    if (text.ends_with("\\[")) text.remove_suffix(2);
     else if (text.ends_with("\\boxed{")) text.remove_suffix(7);
+    else if (!text.empty() && kDress[text.back()]) text.remove_suffix(1);
     else return text;
   }
 }
 
 std::string_view undressed_begin(std::string_view text) {
-  constexpr std::string_view kDress = " \t\r\n*$_`\"')";
+  constexpr ByteSet kDress(" \t\r\n*$_`\"')}");
   for (;;) {
-    const size_t begin = text.find_first_not_of(kDress);
-    text.remove_prefix(begin == kNone ? text.size() : begin);
     if (text.starts_with("\\)") || text.starts_with("\\]")) text.remove_prefix(2);
-    else if (text.starts_with("}")) text.remove_prefix(1);
+    else if (!text.empty() && kDress[text.front()]) text.remove_prefix(1);
     else return text;
   }
 }

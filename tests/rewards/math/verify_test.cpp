@@ -362,7 +362,7 @@ TEST(MathVerify, FormulasThatCannotBeReadAreChargedForEveryLook) {
     size_t looks = 0;
     for (size_t at = 0; (at = scored.explanation.find("cannot be read", at)) != std::string::npos; ++at) ++looks;
     EXPECT_GT(looks, 1U) << piece;
-    EXPECT_LE(looks, static_cast<size_t>(limits.work_units / 110)) << piece << ": 20 + 50 + 40 units at least for each";
+    EXPECT_LE(looks, static_cast<size_t>(limits.work_units / 140)) << piece << ": 50 + 50 + 40 units at least for each";
   }
 }
 
