@@ -568,8 +568,8 @@ class Comparer {
 
 Comparison compare(const Answer& gold, const Answer& prediction, const CompareConfig& config, Budget& budget) {
   const auto *a = gold.data().root, *b = prediction.data().root;
-  if (a->is_number() && b->is_number() &&
-      !((a->flags | b->flags) & (kDecimal | kRatio))) {  // by far the most frequent case
+  const bool exact = a->is_number() && b->is_number() && !((a->flags | b->flags) & (kDecimal | kRatio));
+  if (exact) {  // by far the most frequent case
     const bool same = *a->value == *b->value;
     return {same ? Outcome::kEqual : Outcome::kDifferent, same ? "the same number" : "the numbers differ"};
   }
