@@ -6,7 +6,7 @@
 
 namespace hone {
 
-/// What may be spent on reading and comparing one pair. A unit is 50 to 100 ns of work.
+/// What may be spent on reading and comparing one pair. A unit is 20 to 50 ns of work.
 struct MathLimits {
   size_t formula_bytes = 8 << 10;
   int depth = 128;             ///< nesting of a formula

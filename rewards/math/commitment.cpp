@@ -5,58 +5,13 @@
 
 #include <fmt/core.h>
 
-#include "rewards/math/scan.h"
+#include "rewards/math/denial.h"
+#include "rewards/math/words.h"
 
 namespace hone {
 namespace {
 
 constexpr size_t kNone = std::string_view::npos;
-using Words = std::span<const std::string_view>;
-
-bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
-
-/// Removes what only dresses an answer up (white space, bold marks, the opening of an environment) from the end.
-std::string_view undressed_end(std::string_view text) {
-  constexpr std::string_view kDress = " \t\r\n*$_`\"'(";
-  for (;;) {
-    const size_t end = text.find_last_not_of(kDress);
-    text = text.substr(0, end == kNone ? 0 : end + 1);
-    if (text.ends_with("\\")) text.remove_suffix(1);  // of \( and \[
-    else if (text.ends_with("\\[")) text.remove_suffix(2);
-    else if (text.ends_with("\\boxed{")) text.remove_suffix(7);
-    else return text;
-  }
-}
-
-std::string_view undressed_begin(std::string_view text) {
-  constexpr std::string_view kDress = " \t\r\n*$_`\"')";
-  for (;;) {
-    const size_t begin = text.find_first_not_of(kDress);
-    text.remove_prefix(begin == kNone ? text.size() : begin);
-    if (text.starts_with("\\)") || text.starts_with("\\]")) text.remove_prefix(2);
-    else if (text.starts_with("}")) text.remove_prefix(1);
-    else return text;
-  }
-}
-
-bool ends_with_word(std::string_view text, std::string_view lower) {
-  if (text.size() < lower.size() || !word_at(text, text.size() - lower.size(), lower)) return false;
-  return text.size() == lower.size() || !is_letter(lower[0]) || !is_letter(text[text.size() - lower.size() - 1]);
-}
-
-bool ends_with_any(std::string_view text, Words words) {
-  return std::ranges::any_of(words, [&](auto word) { return ends_with_word(text, word); });
-}
-
-bool starts_with_word(std::string_view text, std::string_view lower) {
-  if (!word_at(text, 0, lower)) return false;
-  return text.size() == lower.size() || !is_letter(lower.back()) || !is_letter(text[lower.size()]);
-}
-
-/// The end of a text, so that looking back costs the same wherever one stands.
-std::string_view last_part(std::string_view text, size_t bytes) {
-  return text.substr(text.size() - std::min(text.size(), bytes));
-}
 
 /// Without "x =" in front, or at the end.
 std::string_view without_name_begin(std::string_view text) {
@@ -89,18 +44,12 @@ bool ends_with_value(std::string_view text) {
   return !text.empty() && is_ascii_digit(text.back());
 }
 
-constexpr std::string_view kDenials[]{
-    "not",        "isn't",       "never",      "cannot",     "can't",  "anything but",    "everything but",
-    "instead of", "rather than", "wrong:",     "incorrect:", "except", "wrong answer is", "incorrect answer is",
-    "other than", "unlike",      "except for", "isn\u2019t"};
-constexpr std::string_view kLaterDenials[]{
-    "is not",    "isn't",    "is wrong", "is incorrect", "was wrong",     "was incorrect",  "is false",
-    "cannot be", "can't be", "is never", "is too",       "is impossible", "would be wrong", "isn\u2019t"};
 /// Words that make a bound of a number that is not in a box ("at least" only as in "it is at least 5": "you need at
 /// least 5" answers many a question), and those that turn its sign.
-constexpr std::string_view kBoundWords[]{"more than",    "less than",    "greater than", "fewer than",
-                                         "no less than", "no more than", "larger than",  "smaller than",
-                                         "up to",        "minus",        "negative",     "plus or minus"};
+constexpr std::string_view kBoundWords[]{"more than",    "less than",     "greater than", "fewer than", "no less than",
+                                         "no more than", "larger than",   "smaller than", "up to",      "minus",
+                                         "negative",     "plus or minus", "below",        "above",      "under",
+                                         "over",         "exceeds",       "almost",       "nearly"};
 constexpr std::string_view kMildBounds[]{"at least", "at most"};
 constexpr std::string_view kBounds[]{"\\ge",  "\\geq", "\\le", "\\leq",  "\\gt",   "\\lt",   "\\ne",
                                      "\\neq", "\\pm",  "\\mp", "\u2265", "\u2264", "\u2260", "\u00b1",
@@ -111,26 +60,6 @@ constexpr std::string_view kJoints[]{"or",       "to",      "through",     "\u20
 constexpr std::string_view kQuestions[]{"what is",   "find",     "compute",   "evaluate", "solve",
                                         "calculate", "simplify", "determine", "problem:", "question:"};
 
-/// What denies the whole clause that follows: "I do not think that the answer is 5".
-constexpr std::string_view kClauseDenials[]{"not the case", "not true",    "not think",       "n't think",
-                                            "not believe",  "n't believe", "I doubt",         "false that",
-                                            "wrong to say", "wrong that",  "impossible that", "incorrect that"};
-
-bool denies_clause(std::string_view before) {
-  constexpr size_t kClause = 80;  // bytes; looked through for each candidate
-  before = last_part(before, kClause);
-  const size_t stop = before.find_last_of(".!?\n,;:");
-  const auto clause = before.substr(stop == kNone ? 0 : stop + 1);
-  return std::ranges::any_of(kClauseDenials, [&](auto words) { return clause.find(words) != kNone; });
-}
-
-bool is_denied(std::string_view before) {
-  for (const std::string_view filler : {"equal to", "be", "equal"}) {
-    if (ends_with_word(before, filler)) before = undressed_end(before.substr(0, before.size() - filler.size()));
-  }
-  return ends_with_any(before, kDenials) || denies_clause(before);
-}
-
 /// <b>, </p>: no greater-than sign.
 bool ends_with_tag(std::string_view text) {
   text = last_part(text, 20);
@@ -138,8 +67,14 @@ bool ends_with_tag(std::string_view text) {
   return open != kNone && text.find_first_of(" \t\n0123456789", open) == kNone;
 }
 
+/// "> [5]": a box in a quoted line of Markdown.
+bool is_quoted_line(std::string_view before) {
+  const auto line = before.substr(before.rfind('\n') + 1);
+  return line.find_first_not_of("> ") == kNone;
+}
+
 bool is_bound(std::string_view before, bool is_box) {
-  if (ends_with_any(before, kBounds) || (!is_box && ends_with_any(before, kBoundWords))) return true;
+  if (ends_with_any_word(before, kBounds) || (!is_box && ends_with_any_word(before, kBoundWords))) return true;
   for (const auto words : kMildBounds) {
     if (is_box || !ends_with_word(before, words)) continue;
     const auto rest = undressed_end(before.substr(0, before.size() - words.size()));
@@ -147,7 +82,7 @@ bool is_bound(std::string_view before, bool is_box) {
            ends_with_word(rest, "be");
   }
   return before.ends_with('>') && !before.ends_with("=>") && !before.ends_with("->") && !before.ends_with(">>") &&
-         !ends_with_tag(before);
+         !ends_with_tag(before) && !(is_box && is_quoted_line(before));
 }
 
 /// "4 or [5]", "1 to [5]", "1, 2, [5]".
@@ -173,27 +108,26 @@ bool is_in_a_row(std::string_view before) {
   return last != kNone && last + 1 < before.size() && is_ascii_digit(before[last]);
 }
 
-/// "[5] is wrong"; "the answer is [5], but .. 6" where the sentence goes on to another number.
-bool is_taken_back(std::string_view after, bool is_box) {
-  after = undressed_begin(after);
-  if (std::ranges::any_of(kLaterDenials, [&](auto words) { return starts_with_word(after, words); })) return true;
-  if (after.starts_with(',') || after.starts_with(';')) after = undressed_begin(after.substr(1));
-  const auto sentence = after.substr(0, after.find_first_of(".\n"));
-  return !is_box && starts_with_word(after, "but") && sentence.find_first_of("0123456789") != kNone;
-}
-
-/// "[5] or 6", "[1] to 5", "[1], 2".
+/// "[5] or 6", "[1] to 5", "[1], 2", "[5] (possibly 6)", "[5], though it could also be 6".
 bool is_before_other_value(std::string_view after) {
+  constexpr std::string_view kOffers[]{"alternatively", "could also", "could be", "may also",
+                                       "may be",        "might also", "might be"};
+  static_assert(std::ranges::is_sorted(kOffers));
+  constexpr size_t kSentence = 60;
   after = undressed_begin(after);
-  if (after.starts_with(',') || after.starts_with(';')) return starts_with_value(after.substr(1));
-  for (const auto joint : kJoints) {
-    if (starts_with_word(after, joint) && starts_with_value(after.substr(joint.size()))) return true;
-  }
-  return starts_with_word(after, "and") && starts_with_value(after.substr(3));
-}
-
-bool starts_with_any(std::string_view text, Words words) {
-  return std::ranges::any_of(words, [&](auto word) { return text.starts_with(word); });
+  const bool comma = after.starts_with(',') || after.starts_with(';');
+  if (comma && starts_with_value(after.substr(1))) return true;
+  if (comma || after.starts_with('(')) after = undressed_begin(after.substr(1));
+  const auto joins = [&](std::string_view joint) {
+    if (!starts_with_word(after, joint)) return false;
+    const auto other = undressed_begin(after.substr(joint.size()));
+    return starts_with_value(other.substr(other.starts_with('(')));
+  };
+  if (std::ranges::any_of(kJoints, joins) || (!comma && joins("and"))) return true;
+  constexpr ByteSet kEnds(".\n");
+  after = after.substr(0, kSentence);
+  const auto sentence = after.substr(0, kEnds.first_in(after));
+  return holds_phrase(sentence, kOffers) && ends_with_value(sentence);
 }
 
 constexpr std::string_view kVariables = "xyznik";
@@ -203,7 +137,7 @@ bool starts_with_variable(std::string_view text) {
   constexpr std::string_view kSigns[]{"\u03c0", "\u221a", "\u03b8"};  // pi, root, theta
   const size_t end = std::min(text.find_first_not_of(kVariables), text.size());
   const bool word_goes_on = end < text.size() && is_letter(text[end]);
-  return (end > 0 && end <= 3 && !word_goes_on) || starts_with_any(text, kSigns);
+  return (end > 0 && end <= 3 && !word_goes_on) || starts_with_any_word(text, kSigns);
 }
 
 /// "[5]x", "[5] - y", "[5]\u00b2", "[5]/6?": the number is a part of mathematics that was not read as a whole.
@@ -211,7 +145,8 @@ bool is_continued(std::string_view after) {
   constexpr std::string_view kPowers[]{"\u00b2", "\u00b3", "\u00b9", "\u2074", "\u2030"};
   constexpr std::string_view kOperators[]{"+",      "-",      "*",      "/",      "^",   "|",      ":",     "\u00d7",
                                           "\u00f7", "\u00b7", "\u00b1", "\u22c5", "...", "\u2026", "\u2192"};
-  if (starts_with_any(after, kPowers) || starts_with_variable(after) || after.starts_with(" per cent")) return true;
+  if (starts_with_any_word(after, kPowers) || starts_with_variable(after) || after.starts_with(" per cent"))
+    return true;
   if (after.size() > 1 && ascii_lower(after[0]) == 'e' && is_ascii_digit(after[1])) return true;  // 6.02e3
   const auto rest = after.substr(std::min(after.find_first_not_of(' '), after.size()));
   const auto* sign = std::ranges::find_if(kOperators, [&](auto s) { return rest.starts_with(s); });
@@ -233,7 +168,7 @@ bool is_argument(std::string_view before) {
     return is_name && (text.size() == 1 || !is_letter(text[text.size() - 2]));
   };
   before = trimmed(before);
-  if (ends_with_any(before, kFunctions)) return true;
+  if (ends_with_any_word(before, kFunctions)) return true;
   if (before.empty() || std::string_view("+-*/^=").find(before.back()) == kNone) return false;
   const auto left = trimmed(before.substr(0, before.size() - 1));
   if (before.back() != '=') return is_variable_end(left);
@@ -243,11 +178,35 @@ bool is_argument(std::string_view before) {
 
 /// The sentence before a candidate asks for something.
 bool asks(std::string_view before) {
-  const size_t stop = before.find_last_of(".!?\n");
+  constexpr ByteSet kEnds(".!?\n");
+  const size_t stop = kEnds.last_in(before);
   const auto sentence = before.substr(stop == kNone ? 0 : stop + 1);
   return std::ranges::any_of(kQuestions, [&](auto word) {
     const size_t at = sentence.find_first_not_of(" \t\r*#>");
     return at != kNone && starts_with_word(sentence.substr(at), word);
+  });
+}
+
+/// "[5]?", "[5 + 7] = ?".
+bool is_asked(std::string_view after) {
+  after = undressed_begin(after);
+  return after.starts_with('?') || (after.starts_with('=') && undressed_begin(after.substr(1)).starts_with('?'));
+}
+
+/// "Step [5]": only a number of something.
+bool is_label(std::string_view before) {
+  constexpr std::string_view kLabels[]{"step",   "question", "problem",  "exercise", "example", "part",   "figure",
+                                       "option", "choice",   "equation", "section",  "chapter", "method", "case"};
+  return ends_with_any_word(before, kLabels);
+}
+
+/// "**$10** for [50] minutes": belongs to the value in bold.
+bool qualifies_bold_value(std::string_view before) {
+  constexpr std::string_view kJoints[]{"after", "every", "for", "from", "in", "out of", "per"};
+  return std::ranges::any_of(kJoints, [&](auto joint) {
+    if (!ends_with_word(before, joint)) return false;
+    const auto rest = before.substr(0, before.size() - joint.size());
+    return rest.ends_with("** ") && ends_with_value(rest);
   });
 }
 
@@ -278,27 +237,36 @@ std::vector<Box> find_boxes(std::string_view text) {
   return boxes;
 }
 
-bool are_alternatives(const Box& first, const Box& second, std::string_view text) {
-  constexpr size_t kClose = 10, kNear = 100, kSays = 8;
-  if (first.content == second.content) return false;
-  auto between = text.substr(first.end, second.begin - first.end);
-  if (between.size() < kClose) return true;
-  if (between.size() > kNear) return false;
-  // of several sentences the last one tells, if it says anything
+/// Of the text between two boxes, the last sentence, if it says anything.
+std::string_view last_sentence(std::string_view between) {
+  constexpr size_t kSays = 8;
   between = undressed_end(between);
   size_t last = 0;
   for (const std::string_view stop : {". ", ".\n", "? ", "?\n", "! ", "!\n", "\n\n"}) {
     const size_t at = between.rfind(stop);
     if (at != kNone) last = std::max(last, at + stop.size());
   }
-  if (between.size() - last >= kSays) between.remove_prefix(last);
-  for (const std::string_view word : {"or", "maybe", "perhaps", "possibly", "alternatively", "either", "could be",
-                                      "could also", "might be", "might also"}) {
-    for (size_t i = 0; i + word.size() <= between.size(); ++i) {
-      if ((i == 0 || !is_letter(between[i - 1])) && starts_with_word(between.substr(i), word)) return true;
-    }
-  }
-  return false;
+  return between.size() - last >= kSays ? between.substr(last) : between;
+}
+
+/// Whether two boxes are offered together: side by side, with "or", "maybe" between, or in one sentence with "and".
+bool are_alternatives(const Box& first, const Box& second, std::string_view text) {
+  constexpr size_t kClose = 10, kNear = 100, kOneSentence = 70;
+  constexpr std::string_view kOr[]{"alternatively", "could also", "could be", "either",  "if",      "maybe",
+                                   "might also",    "might be",   "or",       "perhaps", "possibly"};
+  constexpr std::string_view kInstead[]{"actually", "but",    "correct", "hence",     "instead", "mistake",
+                                        "not",      "rather", "so",      "therefore", "thus",    "wait"};
+  static_assert(std::ranges::is_sorted(kOr) && std::ranges::is_sorted(kInstead));
+  if (first.content == second.content) return false;
+  const auto between = text.substr(first.end, second.begin - first.end);
+  if (between.size() > kNear) return false;
+  const bool replaced = holds_phrase(between, kInstead);
+  if (between.size() < kClose && !replaced) return true;
+  const auto sentence = last_sentence(between);
+  if (holds_phrase(sentence, kOr)) return true;
+  constexpr std::string_view kAnd[]{"and"};
+  const bool joined = between.find_first_of(",;") != kNone || holds_phrase(between, kAnd);
+  return !replaced && between.size() < kOneSentence && sentence.size() == undressed_end(between).size() && joined;
 }
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n{}~") == kNone; }
@@ -376,20 +344,25 @@ Objection objection(std::string_view part, const Candidate& candidate) {
   const auto before = undressed_end(last_part(part.substr(0, begin), kAround));
   const auto after = part.substr(end, kAround);
   const bool is_box = value.starts_with("\\boxed{");
-  if (is_denied(before) || is_taken_back(after, is_box)) return {fmt::format("{} is denied", quoted(candidate)), true};
+  const bool is_set_apart = is_box || candidate.priority < 300;
+  if (is_denied(before, is_set_apart) || is_taken_back(after, is_box))
+    return {fmt::format("{} is denied", quoted(candidate)), true};
   if (candidate.spans.size() > 1) return {};
   if (is_bound(before, is_box)) return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
   const auto kind = candidate.spans[0].kind;
   const bool is_plain = kind == SpanKind::kNumber || kind == SpanKind::kExpression;
   const bool in_a_row = is_plain && is_in_a_row(last_part(part.substr(0, begin), kAround));
   if (in_a_row || is_after_other_value(before, is_box) || is_before_other_value(after)) {
-    return {fmt::format("{} is one of several values", quoted(candidate))};
+    return {.reason = fmt::format("{} is one of several values", quoted(candidate)), .several = true};
   }
-  if (is_plain && (is_continued(after) || is_argument(last_part(part.substr(0, begin), kAround)))) {
+  const bool is_anywhere = candidate.priority == 300;
+  const bool is_aside = is_label(before) || qualifies_bold_value(before);
+  if (is_plain && is_anywhere && is_aside) return {fmt::format("{} is a label", quoted(candidate)), true};
+  const bool is_factorial = is_anywhere && after.starts_with('!');
+  if (is_plain && (is_factorial || is_continued(after) || is_argument(last_part(part.substr(0, begin), kAround)))) {
     return {fmt::format("{} is only a part of a formula", quoted(candidate))};
   }
-  const bool asked = !is_box && undressed_begin(after).starts_with('?');
-  if (asked || (candidate.priority == 300 && asks(before))) {
+  if ((!is_box && is_asked(after)) || (is_anywhere && asks(before))) {
     return {fmt::format("{} repeats a question", quoted(candidate))};
   }
   return {};

@@ -35,14 +35,15 @@ AnswerPart answer_part(std::string_view completion, const TaskFlags& flags);
 /// (require_box) there are several that differ. Empty when they are fine.
 std::string box_problem(std::string_view part, const TaskFlags& flags);
 
-/// "5,6" when the last boxes, {5} and {6}, are offered as alternatives: side by side, or with "or", "maybe" between.
+/// "5,6" when the last boxes, {5} and {6}, are offered as alternatives: side by side, or with "or", "and" between.
 /// Together they are the answer, right where the gold answer is that set. Empty when the last box stands alone.
 std::string joined_alternatives(std::string_view part);
 
 /// Why a candidate of an answer part is no commitment (see above); empty when it is one.
 struct Objection {
   std::string reason;
-  bool denied = false;  ///< "not 5": the text goes on to say what it is, so later candidates may count
+  bool denied = false;   ///< "not 5": the text goes on to say what it is, so later candidates may count
+  bool several = false;  ///< "5 and 6": together they may be the answer
 };
 Objection objection(std::string_view part, const Candidate& candidate);
 

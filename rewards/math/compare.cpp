@@ -37,6 +37,11 @@ bool is_decimal(Expr value) {
   return value->is_number() && (value->flags & kDecimal);
 }
 
+/// 15:1 has the value 15, but compares two quantities.
+bool is_ratio_for_integer(Expr gold, Expr prediction) {
+  return prediction->is_number() && (prediction->flags & kRatio) && gold->is_integer() && !(gold->flags & kRatio);
+}
+
 bool is_too_large(Expr value) { return value->is(Op::kOpaque) && value->code == kTooLarge; }
 
 Relation relation_of(Expr relation) { return static_cast<Relation>(relation->code); }
@@ -170,11 +175,18 @@ class Comparer {
     }
   }
 
-  /// x+y = 3 and 2+1 = 3 say 3; 2x+1 = 3 and 2 = 3 do not.
+  /// |x| = 5 asks for x; |z| and |AB| are what is asked for.
+  static bool is_size_of_unknown(Expr value) {
+    if (!value->is(Function::kAbs) || !(*value)[0]->is(Op::kSymbol)) return false;
+    return (*value)[0]->name == "x" || (*value)[0]->name == "y";
+  }
+
+  /// x+y = 3, 2+1 = 3 and x(x+1) = x^2+x say their right sides; 2x+1 = 3, |x| = 3 and 2 = 3 do not.
   bool says_value(Expr equation) {
     const auto *left = first_side(equation), *right = last_side(equation);
+    if (is_size_of_unknown(left)) return false;
     if (is_name(left, true)) return true;
-    if (!unknowns_of(left).empty() || !is_scalar(left->op) || !is_scalar(right->op)) return false;
+    if (!is_scalar(left->op) || !is_scalar(right->op) || unknowns_of(left) != unknowns_of(right)) return false;
     if (is_decimal(right)) return rounds_to(left, right);
     return scalars(left, right) == Equal::kYes;
   }
@@ -380,6 +392,8 @@ class Comparer {
     const auto tuple = [&](Expr e) { return arena_.make(Op::kTuple, e->args); };
     if (gold->is(Op::kTuple) && gold->code == 1) return because(Equal::kNo, "other brackets");
     if (prediction->is(Op::kTuple) && prediction->code == 1) return because(Equal::kNo, "other brackets");
+    const bool ordered = gold->is(Op::kTuple) || is_pair(gold);
+    if (ordered && config_.strict && (prediction->flags & kBraces)) return because(Equal::kNo, "a set has no order");
     if (is_finite(gold) && is_finite(prediction)) return finite(gold, prediction);
     if (is_pair(gold) && is_finite(prediction) && prediction->args.size() == 2) return finite(tuple(gold), prediction);
     if (is_pair(prediction) && is_finite(gold) && gold->args.size() == 2) return finite(gold, tuple(prediction));
@@ -478,6 +492,7 @@ class Comparer {
   // Numbers and formulas.
 
   Equal scalars(Expr gold, Expr prediction) {
+    if (is_ratio_for_integer(gold, prediction)) return because(Equal::kNo, "a ratio is no number");
     if (is_atomic(gold) || is_atomic(prediction)) {
       if (is_decimal(gold) || is_decimal(prediction)) return rounded(gold, prediction);
     }
@@ -553,7 +568,8 @@ class Comparer {
 
 Comparison compare(const Answer& gold, const Answer& prediction, const CompareConfig& config, Budget& budget) {
   const auto *a = gold.data().root, *b = prediction.data().root;
-  if (a->is_number() && b->is_number() && !((a->flags | b->flags) & kDecimal)) {  // by far the most frequent case
+  const bool exact = a->is_number() && b->is_number() && !((a->flags | b->flags) & (kDecimal | kRatio));
+  if (exact) {  // by far the most frequent case
     const bool same = *a->value == *b->value;
     return {same ? Outcome::kEqual : Outcome::kDifferent, same ? "the same number" : "the numbers differ"};
   }

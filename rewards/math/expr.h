@@ -22,7 +22,7 @@
 namespace hone {
 
 enum class Op : uint8_t {
-  kNumber,  ///< number; flag kDecimal: written with a point
+  kNumber,  ///< number; flags kDecimal: written with a point, kRatio: as 2:1
   kPi,
   kE,
   kI,  ///< the imaginary unit
@@ -38,7 +38,7 @@ enum class Op : uint8_t {
   kBigSum,    ///< code 0: sum, 1: product; body, variable, first, last
   kOpaque,    ///< name: \int, \lim, ..: not worked out; parts. code kTooLarge: beyond the limits
   kTuple,
-  kSet,       ///< elements as written
+  kSet,       ///< elements as written; flag kBraces: in \{ \}
   kInterval,  ///< code: kLeftOpen | kRightOpen; two ends
   kUnion,
   kIntersection,
@@ -92,7 +92,7 @@ enum class NamedSet : uint8_t { kEmpty, kNaturals, kIntegers, kRationals, kReals
 enum class Relation : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
 constexpr uint32_t kLeftOpen = 1, kRightOpen = 2;
 constexpr uint32_t kTooLarge = 1;
-constexpr uint8_t kDecimal = 1, kText = 2;
+constexpr uint8_t kDecimal = 1, kText = 2, kRatio = 4, kBraces = 8;
 
 struct Node {
   Op op = Op::kUndefined;

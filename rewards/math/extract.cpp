@@ -1,7 +1,6 @@
 #include "rewards/math/extract.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <functional>
 
@@ -15,24 +14,16 @@ constexpr std::string_view kAnswer = "answer", kFinal = "final ";
 constexpr ptrdiff_t kMaxAnswerWords = 1000;
 constexpr int kFinalHope = 0, kFinalIs = 50, kAnswerColon = 100, kAnswerWord = 200, kFirstString = 250, kAnywhere = 300;
 
-constexpr std::array<bool, 256> byte_set(std::string_view bytes) {
-  std::array<bool, 256> set{};
-  for (const char c : bytes) set[static_cast<unsigned char>(c)] = true;
-  return set;
-}
 // What an environment can be recognised by, and (a first byte of) what stands before a number.
-constexpr auto kEnvironmentBytes = byte_set("$\\[");
-constexpr auto kPrefixBytes = byte_set(" \t\n\r\v\f\x1C\x1D\x1E\x1F=\xC2\xE1\xE2\xE3");
+constexpr ByteSet kEnvironmentBytes("$\\[");
+constexpr ByteSet kPrefixBytes(" \t\n\r\v\f\x1C\x1D\x1E\x1F=\xC2\xE1\xE2\xE3");
 
 // What may follow that, or continue it: digits, signs, a currency sign, bold marks, and any byte beyond ASCII.
 constexpr auto kNumberBytes = [] {
-  auto set = byte_set("0123456789-.($*");
-  for (size_t i = 0x80; i < 256; ++i) set[i] = true;
+  ByteSet set("0123456789-.($*");
+  for (unsigned char c = 0xFF; c >= 0x80; --c) set.add(c);
   return set;
 }();
-
-bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
-bool is(const std::array<bool, 256>& set, char c) { return set[static_cast<unsigned char>(c)]; }
 
 std::vector<size_t> find_answer_words(std::string_view text) {
   std::vector<size_t> found;
@@ -78,7 +69,12 @@ std::string_view scanned_part(std::string_view text) {
 class Candidates::Search {
  public:
   Search(std::string_view text, const ExtractConfig& config, bool quirks)
-      : text_(text), config_(config), latex_(text, quirks), plain_(text), answers_(find_answer_words(text)) {
+      : text_(text),
+        config_(config),
+        quirks_(quirks),
+        latex_(text, quirks),
+        plain_(text, quirks),
+        answers_(find_answer_words(text)) {
     for (const int p : {kFinalHope, kFinalIs, kAnswerColon, kAnswerWord}) {
       if (!answers_.empty()) priorities_.push_back(p);
     }
@@ -240,7 +236,7 @@ class Candidates::Search {
     if (!possible) return;
     lists_.emplace_back();
     for (size_t i = 0, free = 0; i < text_.size(); ++i) {
-      if (!is(kEnvironmentBytes, text_[i])) continue;
+      if (!kEnvironmentBytes[text_[i]]) continue;
       size_t begin = i;
       if (text_[i] == '[') {  // begins with the white space before it, unless it is \[
         if (i == free || text_[i - 1] == '\\') continue;
@@ -282,8 +278,20 @@ class Candidates::Search {
     return take_match(match);
   }
 
-  /// The last = sign within 100 characters on this line, else the nearest number within 50.
+  /// "answer is 14 (at x = 2)": the number right behind, if no equation begins with it.
+  size_t right_behind(size_t at) {
+    const size_t is = plain_.skip_space(at);
+    if (word_at(text_, is, "is ")) at = is + 2;
+    const auto match = plain_.number_at(at, Then::kNoEqualsSign);
+    const size_t next = match ? text_.find_first_not_of(" *", match->end) : kNone;
+    const bool ends = next == kNone || is_letter(text_[next]) || text_[next] == '(' || text_[next] == '.';
+    return match && ends ? take_match(match) : kNone;
+  }
+
+  /// The last = sign within 100 characters on this line, else the nearest number within 50. For training what stands
+  /// right behind comes before both.
   size_t after_equals_or_near(size_t at) {
+    if (const size_t end = quirks_ ? kNone : right_behind(at); end != kNone) return end;
     size_t line = at;
     for (int i = 0; i < 101 && line < text_.size() && text_[line] != '\n'; ++i) line = next_char(text_, line);
     for (size_t i = line; i-- > std::max(at, equals_failed_);) {
@@ -324,7 +332,7 @@ class Candidates::Search {
     while (begin > 0 && !is_letter(text_[begin])) --begin;
     list.unscanned = begin;
     for (size_t i = begin; i < end; ++i) {
-      if (i > 0 && !(is(kPrefixBytes, text_[i]) && (i + 1 == end || is(kNumberBytes, text_[i + 1])))) continue;
+      if (i > 0 && !(kPrefixBytes[text_[i]] && (i + 1 == end || kNumberBytes[text_[i + 1]]))) continue;
       const auto match = (plain_.*list.match_at)(i, Then::kAnything);
       if (!match) continue;
       spans_.push_back(match->span);
@@ -403,7 +411,7 @@ class Candidates::Search {
   void find_spaced_strings() {
     lists_.emplace_back();
     for (size_t i = 0; i < text_.size(); ++i) {
-      if (i > 0 && !is(kPrefixBytes, text_[i])) continue;
+      if (i > 0 && !kPrefixBytes[text_[i]]) continue;
       const size_t end = spaced_string_at(i);
       if (end == kNone) continue;
       add(i, end, spans_.size() - 1);
@@ -413,6 +421,7 @@ class Candidates::Search {
 
   std::string_view text_;
   const ExtractConfig& config_;
+  bool quirks_;
   LatexScanner latex_;
   PlainScanner plain_;
   std::vector<size_t> answers_;                 // where "answer" stands

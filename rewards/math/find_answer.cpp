@@ -7,7 +7,9 @@
 
 #include "rewards/answer.h"
 #include "rewards/format.h"
-#include "rewards/math/scan.h"
+#include "rewards/math/formula.h"
+#include "rewards/math/plain_text.h"
+#include "rewards/math/words.h"
 
 namespace hone {
 namespace {
@@ -36,9 +38,7 @@ std::string number_text(std::string_view written) {
 /// Two letters in a row that are no command or function: the text is more than a formula.
 bool has_words(std::string_view text) {
   constexpr std::string_view kFunctions[]{"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi"};
-  const auto letter_at = [&](size_t i) {
-    return i < text.size() && ascii_lower(text[i]) >= 'a' && ascii_lower(text[i]) <= 'z';
-  };
+  const auto letter_at = [&](size_t i) { return i < text.size() && is_letter(text[i]); };
   for (size_t i = 0; i < text.size();) {
     const bool command = text[i] == '\\';
     const size_t begin = i + command;
@@ -58,7 +58,8 @@ bool has_words(std::string_view text) {
 bool is_bare_formula(std::string_view text) {
   if (text.find_first_of("$\n#") != kNone || text.find("\\(") != kNone || text.find("\\[") != kNone) return false;
   if (text.find("\\boxed") != kNone || text.find("\\fbox") != kNone) return false;
-  return text.find_first_not_of("0123456789.,-+%* \t") != kNone && !has_words(text);
+  const bool more = text.starts_with('+') || text.find_first_not_of("0123456789.,-+%* \t") != kNone;
+  return more && !has_words(text);
 }
 
 /// Reads the candidates of one text, in order, until one is the answer.
@@ -108,21 +109,60 @@ class Search {
   Found first_committed() {
     const bool boxes_only = config_.flags.require_box || config_.flags.box_after_think;
     Candidates candidates(text_, config_.extract, /*quirks=*/false);
-    constexpr int64_t kUnitsPerLook = 20;
-    while (const auto candidate = candidates.next()) {
+    constexpr int64_t kUnitsPerLook = 50;
+    bool denied = false;
+    while (auto candidate = candidates.next()) {
       if (!budget_.spend(kUnitsPerLook)) break;
+      Span box = candidate->spans[0];  // those beside the last one have been joined, where they are alternatives
+      if (box.kind == SpanKind::kLastBoxes) {
+        box.text.remove_prefix(box.text.rfind("\\boxed{"));
+        candidate->spans = {&box, 1};
+      }
       if (boxes_only && candidate->spans[0].text.find("\\boxed") == kNone) continue;
       if (is_part_of_unreadable(*candidate)) continue;
+      if (read_as_part(*candidate, /*lists=*/false)) break;
       const auto objected = objection(text_, *candidate);
       if (explain_ && !objected.reason.empty()) trace(*candidate, objected.reason);
+      denied = denied || objected.denied;
       if (objected.denied) continue;
+      if (objected.several && read_as_part(*candidate, /*lists=*/true)) break;
       if (!objected.reason.empty()) return finish(objected.reason);
       if (read(*candidate) || config_.first_match_only || budget_.reached()) break;
       const bool is_latex = candidate->spans[0].kind != SpanKind::kExpression;
       if (is_latex && read_only_number(candidate->spans[0])) break;
       if (is_latex && candidate->priority < 300) break;
     }
+    if (found_.text.empty() && !boxes_only && !denied && !budget_.reached()) read_phrase();
     return finish("holds no answer that can be read");
+  }
+
+  /// A plain number as a part of the formula around it, "3√13", "[-2, 7]", or (`lists`) of the values beside it.
+  bool read_as_part(const Candidate& candidate, bool lists) {
+    const auto& span = candidate.spans[0];
+    const bool is_plain = span.kind == SpanKind::kNumber || span.kind == SpanKind::kExpression;
+    constexpr int64_t kUnits = 40;
+    if (!is_plain || (span.percent && !lists) || !takes_latex() || !budget_.spend(kUnits)) return false;
+    const Span formula{SpanKind::kLatex, formula_around(text_, span.text, lists), false};
+    if (formula.text.size() <= span.text.size()) return false;
+    const Candidate whole{candidate.priority, {&formula, 1}};
+    return (lists || objection(text_, whole).reason.empty()) && read(whole);
+  }
+
+  /// What follows "the answer is", as a formula or a name, where no number was found.
+  void read_phrase() {
+    constexpr size_t kMaxPhrase = 200;
+    auto phrase = answer_phrase(text_);
+    const auto formula = formula_around(phrase, phrase.substr(0, 1), /*lists=*/false);
+    constexpr std::string_view kJoints[]{"and", "or"};
+    if (!formula.empty() && !holds_phrase(phrase.substr(formula.size()), kJoints)) phrase = formula;
+    if (phrase.empty() || phrase.size() > kMaxPhrase || !takes_latex()) return;
+    constexpr int kBehindAnswer = 100;  // a candidate's priority
+    const Span span{SpanKind::kLatex, phrase, false};
+    if (objection(text_, {kBehindAnswer, {&span, 1}}).reason.empty()) read_formula(phrase, "the words after 'answer'");
+  }
+
+  bool takes_latex() const {
+    return std::ranges::find(config_.extract.match_types, MatchType::kLatex) != config_.extract.match_types.end();
   }
 
   bool read(const Candidate& candidate) {
@@ -158,11 +198,14 @@ class Search {
     const auto* value = span.text.data();
     if (value < text_.data() || value >= text_.data() + text_.size()) return {};  // of a box taken out of the text
     const auto begin = static_cast<size_t>(value - text_.data());
-    if (span.kind == SpanKind::kNumber && begin > 0 && text_[begin - 1] == '$') return read_unit("$");
+    if (span.kind == SpanKind::kNumber) {
+      if (auto currency = currency_at_end(text_.substr(0, begin))) return currency;
+    }
     auto after = text_.substr(begin + span.text.size(), kNear);
     after.remove_prefix(std::min(after.find_first_not_of(" ~*$)}\\"), after.size()));
     if (after.starts_with("text{")) after.remove_prefix(5);
-    return after.starts_with("in ") ? std::nullopt : unit_at_begin(after.substr(0, after.find_first_of(".,;:\n")));
+    constexpr ByteSet kEnds(".,;:\n");
+    return after.starts_with("in ") ? std::nullopt : unit_at_begin(after.substr(0, kEnds.first_in(after)));
   }
 
   static std::string unboxed(const Span& span) { return unbox(span.text, span.kind != SpanKind::kLastBoxes); }
@@ -174,9 +217,9 @@ class Search {
     constexpr int64_t kUnitsPerSearch = 40;
     if (!budget_.spend(kUnitsPerSearch)) return false;
     const auto text = unboxed(span);
-    constexpr std::string_view kOthers[]{"<",      ">",      "+",      "\\le",   "\\ge",  "\\ne",
-                                         "\\pm",   "\\mp",   "\\lt",   "\\gt",   "\\not", "\\lnot",
-                                         "\u00ac", "\u2264", "\u2265", "\u2260", "\u00b1"};
+    constexpr std::string_view kOthers[]{"<",      ">",        "+",      "\\le",   "\\ge",  "\\ne",  "\\pm",
+                                         "?",      "\\csname", "\\mp",   "\\lt",   "\\gt",  "\\not", "\\lnot",
+                                         "\u00ac", "\u2264",   "\u2265", "\u2260", "\u00b1"};
     if (std::ranges::any_of(kOthers, [&](auto sign) { return text.find(sign) != kNone; })) return false;
     Candidates candidates(text, kNumbers, /*quirks=*/false);
     const auto digits = [](std::string_view s) { return std::ranges::count_if(s, is_ascii_digit); };
@@ -218,9 +261,7 @@ class Search {
     constexpr size_t kMaxFormula = 512;
     const auto all = trim(text_);
     if (all.empty() || all.size() > kMaxFormula || !is_bare_formula(all)) return false;
-    if (std::ranges::find(config_.extract.match_types, MatchType::kLatex) == config_.extract.match_types.end())
-      return false;
-    return read_formula(all, "the whole text");
+    return takes_latex() && read_formula(with_joined_thousands(all), "the whole text");
   }
 
   void trace(const Candidate& candidate, const Reading& reading) {
@@ -255,44 +296,6 @@ class Search {
   Found found_;
 };
 
-/// "\\$18" in a text without mathematics is 18 dollars: the backslashes as spaces. Empty where there is nothing to do.
-std::string with_plain_dollars(std::string_view text) {
-  std::string plain;
-  for (size_t at = text.find('$'); at != kNone; at = text.find('$', at + 1)) {
-    if (at == 0 || text[at - 1] != '\\') return {};
-    if (plain.empty()) plain = text;
-    const bool is_price = at + 1 < text.size() && is_ascii_digit(text[at + 1]) && (at < 2 || text[at - 2] == ' ');
-    if (is_price) plain[at - 1] = ' ';
-  }
-  return plain;
-}
-
-/// Signs beyond ASCII that plain text is written with, as ASCII: "\u22123" is -3, "2\u00bd" 2 1/2. Empty where there is
-/// nothing to do.
-std::string with_ascii_signs(std::string_view text) {
-  struct Sign {
-    std::string_view written, means;
-  };
-  constexpr Sign kSigns[]{{"\u2212", "-"},    {"\u2044", "/"},    {"\u2215", "/"},
-                          {"\uff05", "%"},    {"\u00bd", " 1/2"}, {"\u00bc", " 1/4"},
-                          {"\u00be", " 3/4"}, {"\u2153", " 1/3"}, {"\u2154", " 2/3"}};
-  constexpr std::string_view kFirstBytes = "\xC2\xE2\xEF";
-  std::string plain;
-  size_t done = 0;
-  for (size_t at = text.find_first_of(kFirstBytes); at != kNone; at = text.find_first_of(kFirstBytes, at)) {
-    const auto* sign = std::ranges::find_if(kSigns, [&](auto s) { return text.substr(at).starts_with(s.written); });
-    if (sign == std::end(kSigns)) {
-      ++at;
-      continue;
-    }
-    plain.append(text.substr(done, at - done)).append(sign->means);
-    at += sign->written.size();
-    if (sign->means == "-") at = std::min(text.find_first_not_of(' ', at), text.size());  // this dash is no bullet
-    done = at;
-  }
-  return done == 0 ? plain : plain.append(text.substr(done));
-}
-
 /// GSM8K: what follows the last "####" on its line is the answer, unless there is a box or it is a heading.
 std::string_view after_hashes(std::string_view text) {
   const size_t hashes = text.rfind("####");
@@ -306,7 +309,7 @@ std::string_view after_hashes(std::string_view text) {
 
 Found find_gold(std::string_view text, const MathConfig& config, Budget& budget, bool explain) {
   if (config.compare.upstream_quirks) return Search(text, config, budget, explain).first_readable();
-  const auto plain = with_ascii_signs(text);
+  const auto plain = plain_text(text);
   return Search(after_hashes(scanned_part(plain.empty() ? text : plain)), config, budget, explain).gold();
 }
 
@@ -317,10 +320,10 @@ Found find_prediction(std::string_view text, const MathConfig& config, Budget& b
   none.problem = part.problem;
   if (!part.problem.empty()) return none;
   auto scanned = scanned_part(part.text);
-  const auto ascii = with_ascii_signs(scanned);
-  if (!ascii.empty()) scanned = ascii;
-  const auto plain = with_plain_dollars(scanned);
+  const auto plain = plain_text(scanned);
   if (!plain.empty()) scanned = plain;
+  const auto prices = with_plain_dollars(scanned);
+  if (!prices.empty()) scanned = prices;
   const auto line = after_hashes(scanned);
   return Search(line, config, budget, explain).committed(line.size() < scanned.size());
 }

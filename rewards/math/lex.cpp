@@ -6,11 +6,10 @@
 #include <utility>
 
 #include "rewards/math/scan.h"
+#include "rewards/math/units.h"
 
 namespace hone {
 namespace {
-
-bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
 
 template <size_t N>
 bool is_one_of(std::string_view word, const std::array<std::string_view, N>& words) {
@@ -167,7 +166,8 @@ class Lexer {
       return true;
     }
     for (const auto& [written, means] : kTwoSigns) {
-      if (source_.substr(at_).starts_with(written)) {
+      const bool factorial = c == '!' && !quirks_ && !space_ && !tokens_.empty() && tokens_.back().kind == Tok::kNumber;
+      if (!factorial && source_.substr(at_).starts_with(written)) {  // 5!=120
         add_meaning(means);
         at_ += written.size();
         return true;
@@ -197,6 +197,10 @@ class Lexer {
 
   bool beyond_ascii() {
     static constexpr std::array<std::string_view, 5> kNothing{"\u200B", "\u200C", "\u200D", "\u2060", "\uFEFF"};
+    if (const size_t bytes = quirks_ ? 0 : currency_sign_at(source_, at_)) {  // dropped like \$
+      at_ += bytes;
+      return true;
+    }
     for (const auto nothing : kNothing) {
       if (!source_.substr(at_).starts_with(nothing)) continue;
       at_ += nothing.size();
@@ -218,8 +222,10 @@ class Lexer {
     const auto run = source_.substr(at_, end - at_);
     if (word(run)) {
       at_ = end;
+      if (run == "log") base_of_log();
       return true;
     }
+    if (run == "C" && combinations()) return true;
     if (run.ends_with("sqrt") && run.size() > 4) end -= 4;
     for (; at_ < end; ++at_) add(Tok::kLetter, source_.substr(at_, 1));
     return true;
@@ -237,6 +243,40 @@ class Lexer {
       return false;
     }
     return true;
+  }
+
+  /// log2(8), log10(100).
+  void base_of_log() {
+    const auto base = digits_at(at_);
+    if (base.empty() || peek(base.size()) != '(') return;
+    add(Tok::kSign, "_", '_');
+    add_braced(base);
+    at_ += base.size();
+  }
+
+  /// 10C3 as \binom{10}{3}.
+  bool combinations() {
+    const auto lower_part = digits_at(at_ + 1);
+    const bool after_number = !space_ && !tokens_.empty() && tokens_.back().kind == Tok::kNumber;
+    if (quirks_ || !after_number || lower_part.empty()) return false;
+    auto& number = tokens_.back();
+    const auto upper = std::exchange(number.text, "binom");
+    number.kind = Tok::kCommand;
+    add_braced(upper);
+    add_braced(lower_part);
+    at_ += 1 + lower_part.size();
+    return true;
+  }
+
+  std::string_view digits_at(size_t at) const {
+    size_t end = at;
+    while (end < source_.size() && is_ascii_digit(source_[end])) ++end;
+    return source_.substr(at, end - at);
+  }
+  void add_braced(std::string_view digits) {
+    add(Tok::kSign, "{", '{');
+    add(Tok::kNumber, digits);
+    add(Tok::kSign, "}", '}');
   }
 
   /// A word that separates; one comma where a comma stands before it.
@@ -295,6 +335,7 @@ class Lexer {
       tokens_.pop_back();
     }
     add_space(0);
+    if (!quirks_ && name == "hspace") braced();
     return true;
   }
 

@@ -56,6 +56,13 @@ Reading read_answer(std::span<const Span> spans, const CompareConfig& config, Bu
 /// A number times a factor, a decimal still one; absent for sets, relations and the like.
 std::optional<Answer> scaled(const Answer& answer, const Rational& factor);
 
+/// 12 and m of "12 m", which was read as 12 times m; absent for what is no number times the name of a unit.
+struct Quantity {
+  Answer size;
+  Unit unit;
+};
+std::optional<Quantity> as_quantity(const Answer& answer);
+
 /// The value as a person would write it on one line: 1/2, {1, 2}, x = 3, [0, oo).
 std::string to_string(const Answer& answer);
 

@@ -101,8 +101,12 @@ mpq_class Rational::to_mpq() const {
 
 size_t Rational::hash() const {
   if (!big_) return static_cast<size_t>(num_) * 0x9E3779B97F4A7C15u ^ static_cast<size_t>(den_) * 0xC2B2AE3D27D4EB4Fu;
-  const auto limb = [](mpz_srcptr z) { return mpz_getlimbn(z, 0) * 31 + mpz_getlimbn(z, 1) + mpz_size(z); };
-  return limb(big_->get_num_mpz_t()) * 0x9E3779B97F4A7C15u ^ limb(big_->get_den_mpz_t());
+  // the last limb, too: of powers of 2 the first ones are 0
+  const auto limbs = [](mpz_srcptr z) {
+    const size_t size = mpz_size(z);
+    return (mpz_getlimbn(z, 0) * 31 + mpz_getlimbn(z, static_cast<mp_size_t>(size) - 1)) * 31 + size;
+  };
+  return limbs(big_->get_num_mpz_t()) * 0x9E3779B97F4A7C15u ^ limbs(big_->get_den_mpz_t());
 }
 
 std::string Rational::to_string() const { return to_mpq().get_str(); }

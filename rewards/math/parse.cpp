@@ -303,10 +303,11 @@ class Parser {
     return terms.size() == 1 ? first : arena_.make(Op::kSum, terms);
   }
 
-  enum class Times { kNone, kTimes, kDivide, kModulo };
+  enum class Times { kNone, kTimes, kDivide, kRatio, kModulo };
   Times take_times() {
     if (take('*') || take_command("times")) return Times::kTimes;
-    if (take('/') || take(':') || take_command("div") || take_command("over")) return Times::kDivide;
+    if (take('/') || take_command("div") || take_command("over")) return Times::kDivide;
+    if (take(':')) return quirks_ ? Times::kDivide : Times::kRatio;
     if (take_command("bmod") || take_command("mod")) return Times::kModulo;
     return Times::kNone;
   }
@@ -334,8 +335,10 @@ class Parser {
         append(right);
       } else {
         const auto* top = product();
-        factors = {times == Times::kDivide ? quotient(arena_, top, right)
-                                           : arena_.function(Function::kMod, {top, right})};
+        factors = {times == Times::kModulo ? arena_.function(Function::kMod, {top, right})
+                                           : quotient(arena_, top, right)};
+        const bool ratio = times == Times::kRatio && factors[0]->is_number();
+        if (ratio) factors = {arena_.number(*factors[0]->value, kRatio)};
       }
     }
     return product();
@@ -996,7 +999,7 @@ class Parser {
     if (single && !(visible && is_empty_set)) return first;
     Exprs elements;
     for (const auto& list : lists) elements.insert(elements.end(), list.begin(), list.end());
-    return arena_.make(Op::kSet, elements);
+    return arena_.make(Op::kSet, elements, 0, {}, visible && !quirks_ ? kBraces : 0);
   }
 
   Expr interval_or_tuple(const Lists& lists, char open, char close) {

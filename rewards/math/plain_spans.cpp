@@ -32,12 +32,6 @@ size_t operator_at(std::string_view text, size_t at) {
   }
 }
 
-size_t expression_char_at(std::string_view text, size_t at) {
-  if (digit_at(text, at) || peek(text, at) == '.') return 1;
-  const size_t bytes = operator_at(text, at);
-  return bytes ? bytes : space_at(text, at);
-}
-
 /// Bytes of a currency sign: $, pound, yen, baht, U+20A1..20BF.
 size_t currency_at(std::string_view text, size_t at) {
   const auto rest = text.substr(std::min(at, text.size()));
@@ -139,6 +133,16 @@ std::optional<PlainScanner::Match> PlainScanner::either_at(size_t at, Then then)
   return match ? match : number_at(at, then);
 }
 
+/// Bytes of a digit, point, operator or white space, 0 when there is none, or what ends a sentence or line.
+size_t PlainScanner::expression_char_at(size_t at) const {
+  const char c = peek(text_, at);
+  if (is_ascii_digit(c)) return 1;
+  if (c == '.') return quirks_ || digit_at(text_, at + 1) ? 1 : 0;
+  const size_t bytes = operator_at(text_, at);
+  if (bytes) return bytes;
+  return quirks_ || c != '\n' ? space_at(text_, at) : 0;
+}
+
 /// The run of expression characters from `at` on, and the last place in it where an expression may end so that `then`
 /// holds. Remembered, because scans ask again and again from inside one run.
 void PlainScanner::load_run(size_t at, Then then) {
@@ -146,7 +150,7 @@ void PlainScanner::load_run(size_t at, Then then) {
   if (same_run && then == run_then_) return;
   if (!same_run) {
     run_to_ = at;
-    while (const size_t bytes = expression_char_at(text_, run_to_)) run_to_ += bytes;
+    while (const size_t bytes = expression_char_at(run_to_)) run_to_ += bytes;
   }
   run_from_ = at;
   run_then_ = then;
@@ -167,7 +171,7 @@ size_t PlainScanner::next_operator(size_t at) {
   if (at < plain_from_ || at > plain_to_) {
     plain_from_ = plain_to_ = at;
     while (operator_at(text_, plain_to_) == 0) {
-      const size_t bytes = expression_char_at(text_, plain_to_);
+      const size_t bytes = expression_char_at(plain_to_);
       if (bytes == 0) break;
       plain_to_ += bytes;
     }

@@ -77,7 +77,7 @@ class Reader {
   static std::optional<Unit> unit_of(std::string_view dropped, const std::vector<Token>& tokens,
                                      std::string_view source) {
     if (!dropped.empty()) return read_unit(dropped);
-    if (source.find("\\$") != std::string_view::npos) return read_unit("$");
+    if (auto currency = currency_in(source)) return currency;
     const bool braced = tokens.size() > 2 && tokens[2].is('{');
     const size_t base = braced ? 3 : 2;
     const bool numeral = tokens.size() == base + (braced ? 3 : 2) && tokens[0].kind == Tok::kNumber &&
@@ -100,10 +100,10 @@ class Reader {
     return tokens.size() == 2 && tokens[0].text == "0.5" ? arena_.number(Rational(1, 2)) : value;
   }
 
-  /// 1,234.5 alone (or behind "x ="): one number.
+  /// 1,234.5 alone (or behind "x =" or "="): one number.
   void merge_groups(std::vector<Token>& tokens) {
-    size_t begin = 0;
-    if (!quirks_ && tokens.size() > 3 && tokens[0].kind == Tok::kLetter && tokens[1].is('=')) begin = 2;
+    const size_t name = tokens[0].kind == Tok::kLetter ? 1 : 0;
+    size_t begin = !quirks_ && tokens.size() > 3 && tokens[name].is('=') ? name + 1 : 0;
     if (tokens[begin].is('-') || (!quirks_ && tokens[begin].is('+'))) ++begin;
     size_t end = tokens.size() - 1;
     if (!quirks_ && end > begin && tokens[end - 1].is('%')) --end;
@@ -207,6 +207,17 @@ std::optional<Answer> scaled(const Answer& answer, const Rational& factor) {
     data->root = arena.make(Op::kProduct, {arena.number(factor), arena.import(value)});
   }
   return Answer(std::move(data));
+}
+
+std::optional<Quantity> as_quantity(const Answer& answer) {
+  const auto* value = answer.data().root;
+  const bool may_be = value->is(Op::kProduct) && value->args.size() == 2 && (*value)[0]->is_number();
+  if (!may_be || !(*value)[1]->is(Op::kSymbol)) return {};
+  const auto unit = read_unit((*value)[1]->name);
+  if (!unit) return {};
+  auto data = std::make_shared<AnswerData>();
+  data->root = data->arena.import((*value)[0]);
+  return Quantity{Answer(std::move(data)), *unit};
 }
 
 }  // namespace hone

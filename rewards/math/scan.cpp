@@ -48,14 +48,6 @@ size_t count_chars(std::string_view text) {
   return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return !is_continuation(c); }));
 }
 
-bool word_at(std::string_view text, size_t at, std::string_view lower) {
-  if (at > text.size() || text.size() - at < lower.size()) return false;
-  for (size_t i = 0; i < lower.size(); ++i) {
-    if (ascii_lower(text[at + i]) != lower[i]) return false;
-  }
-  return true;
-}
-
 size_t NextFinder::next(size_t from) {
   if (from >= known_from_ && from <= known_) return known_;
   if (from < known_from_ && known_from_ <= known_) {

@@ -2,6 +2,7 @@
 // asked. Positions are byte offsets; text is UTF-8, and bytes that are not are taken as they are.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -9,6 +10,7 @@ namespace hone {
 
 constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+constexpr bool is_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
 
 /// Bytes of the white-space character at `at` (ASCII and Unicode), 0 when there is none.
 size_t space_at(std::string_view text, size_t at);
@@ -26,7 +28,43 @@ size_t previous_char(std::string_view text, size_t at);
 size_t count_chars(std::string_view text);
 
 /// True when `lower`, written in lower-case ASCII, stands at `at` in any case.
-bool word_at(std::string_view text, size_t at, std::string_view lower);
+constexpr bool word_at(std::string_view text, size_t at, std::string_view lower) {
+  if (at > text.size() || text.size() - at < lower.size()) return false;
+  for (size_t i = 0; i < lower.size(); ++i) {
+    if (ascii_lower(text[at + i]) != lower[i]) return false;
+  }
+  return true;
+}
+
+/// Bytes, for scans that are made for every candidate: find_first_of and its kin of string_view look through their list
+/// for every byte of the text.
+class ByteSet {
+ public:
+  constexpr explicit ByteSet(std::string_view bytes) {
+    for (const char c : bytes) add(static_cast<unsigned char>(c));
+  }
+  constexpr ByteSet& add(unsigned char c) {
+    has_[c] = true;
+    return *this;
+  }
+  constexpr bool operator[](char c) const { return has_[static_cast<unsigned char>(c)]; }
+  /// The first or last byte of the set in a text, npos when there is none.
+  constexpr size_t first_in(std::string_view text) const {
+    for (size_t i = 0; i < text.size(); ++i) {
+      if ((*this)[text[i]]) return i;
+    }
+    return std::string_view::npos;
+  }
+  constexpr size_t last_in(std::string_view text) const {
+    for (size_t i = text.size(); i-- > 0;) {
+      if ((*this)[text[i]]) return i;
+    }
+    return std::string_view::npos;
+  }
+
+ private:
+  std::array<bool, 256> has_{};
+};
 
 /// Finds the next `needle` from a position on and remembers it, so that a scan with many starting points and one far
 /// (or absent) end looks at each byte only once.

@@ -55,7 +55,8 @@ class LatexScanner {
 };
 
 /// Numbers (1,234.5  1 234  0,5  .5  -7, after a currency sign, before a percent sign) and arithmetic of digits and
-/// + - * x / ^ ( ). Both begin after white space, = or the start of the text, and perhaps **.
+/// + - * x / ^ ( ). Both begin after white space, = or the start of the text, and perhaps **. Without quirks the end of
+/// a line or sentence ends arithmetic: "48.\n- 5" is no difference.
 class PlainScanner {
  public:
   /// What must hold right after a match.
@@ -64,7 +65,7 @@ class PlainScanner {
     Span span;
     size_t end;
   };
-  explicit PlainScanner(std::string_view text) : text_(text) {}
+  PlainScanner(std::string_view text, bool quirks) : text_(text), quirks_(quirks) {}
 
   std::optional<Match> expression_at(size_t at, Then then);
   std::optional<Match> number_at(size_t at, Then then);
@@ -84,11 +85,13 @@ class PlainScanner {
   std::optional<Match> grouped_number_at(size_t begin, size_t digits, Then then);
   std::optional<Match> fraction_digits(size_t begin, size_t point, Then then);
   std::optional<Match> number_to(size_t begin, size_t end, Then then);
+  size_t expression_char_at(size_t at) const;
   size_t next_operator(size_t at);
   void load_run(size_t at, Then then);
   bool holds(Then then, size_t at);
 
   std::string_view text_;
+  bool quirks_;
   size_t space_from_ = 1, space_to_ = 0;  // [from, to) is white space, to is not
   size_t plain_from_ = 1, plain_to_ = 0;  // [from, to) are digits, points and spaces, to is not
   // the run of expression characters last looked at, and the last place in it where an expression may end

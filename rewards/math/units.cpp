@@ -8,14 +8,31 @@
 namespace hone {
 namespace {
 
-enum Measure : uint8_t { kLength, kArea, kVolume, kTime, kMonths, kMass, kMoney, kSpeed, kCount };
+/// Those before kBase are the dimensions of a unit.
+enum Measure : uint8_t {
+  kLength,
+  kTime,
+  kMonths,
+  kMass,
+  kMoney,
+  kEuros,
+  kSterling,
+  kYen,
+  kRupees,
+  kBase,  ///< of a numeral
+  kArea,
+  kVolume,
+  kSpeed,
+  kCount
+};
+static_assert(kBase + 1 == Unit::Powers().size());
 
 struct NamedUnit {
   std::string_view name;  ///< in the singular
   Measure measure;
   int64_t num, den = 1;
 };
-constexpr std::array<NamedUnit, 84> kUnits{{
+constexpr std::array<NamedUnit, 92> kUnits{{
     {"m", kLength, 1},
     {"meter", kLength, 1},
     {"metre", kLength, 1},
@@ -90,6 +107,14 @@ constexpr std::array<NamedUnit, 84> kUnits{{
     {"cent", kMoney, 1},
     {"dollar", kMoney, 100},
     {"$", kMoney, 100},
+    {"\u20ac", kEuros, 1},
+    {"euro", kEuros, 1},
+    {"eur", kEuros, 1},
+    {"\u00a3", kSterling, 1},
+    {"\u00a5", kYen, 1},
+    {"yen", kYen, 1},
+    {"\u20b9", kRupees, 1},
+    {"rupee", kRupees, 1},
     {"mph", kSpeed, 201168, 450000},
     {"kph", kSpeed, 5, 18},
     {"kmh", kSpeed, 5, 18},
@@ -102,28 +127,27 @@ constexpr std::array<NamedUnit, 84> kUnits{{
     {"trillion", kCount, 1000000000000},
 }};
 
-constexpr std::array<int8_t, 6> powers_of(Measure measure) {
+constexpr std::string_view kCurrencySigns[]{"\u20ac", "\u00a3", "\u00a5", "\u20b9"};
+
+constexpr Unit::Powers powers_of(Measure measure) {
+  Unit::Powers powers{};
   switch (measure) {
-    case kLength:
-      return {1};
     case kArea:
-      return {2};
+      powers[kLength] = 2;
+      break;
     case kVolume:
-      return {3};
-    case kTime:
-      return {0, 1};
-    case kMonths:
-      return {0, 0, 1};
-    case kMass:
-      return {0, 0, 0, 1};
-    case kMoney:
-      return {0, 0, 0, 0, 1};
+      powers[kLength] = 3;
+      break;
     case kSpeed:
-      return {1, -1};
+      powers[kLength] = 1;
+      powers[kTime] = -1;
+      break;
     case kCount:
       break;
+    default:
+      powers[measure] = 1;
   }
-  return {};
+  return powers;
 }
 
 std::optional<Unit> named_unit(std::string_view word) {
@@ -215,6 +239,9 @@ std::optional<Unit> read(std::string_view text, size_t& end) {
     } else if (c == '/') {
       if (!product.add("/")) return found;
       ++i;
+    } else if (const size_t sign = currency_sign_at(text, i)) {
+      if (!product.add(text.substr(i, sign))) return found;
+      i += sign;
     } else if (is_word_char(c)) {
       word.clear();
       for (; i < text.size() && is_word_char(text[i]) && word.size() <= kLongestWord; ++i) word += ascii_lower(text[i]);
@@ -231,6 +258,16 @@ std::optional<Unit> read(std::string_view text, size_t& end) {
 
 }  // namespace
 
+bool Unit::is_other_currency(const Unit& other) const {
+  const auto currency = [](const Unit& unit) {
+    size_t k = kMoney;
+    while (k < kBase && unit.powers[k] == 0) ++k;
+    return k;
+  };
+  const size_t mine = currency(*this), theirs = currency(other);
+  return mine != theirs && mine < kBase && theirs < kBase;
+}
+
 std::optional<Unit> read_unit(std::string_view text) {
   size_t end = 0;
   auto found = read(text, end);
@@ -242,9 +279,31 @@ std::optional<Unit> unit_at_begin(std::string_view text) {
   return read(text, end);
 }
 
+size_t currency_sign_at(std::string_view text, size_t at) {
+  const auto stands = [&](std::string_view sign) { return text.substr(at).starts_with(sign); };
+  const auto* sign = std::ranges::find_if(kCurrencySigns, stands);
+  return sign == std::end(kCurrencySigns) ? 0 : sign->size();
+}
+
+std::optional<Unit> currency_at_end(std::string_view text) {
+  if (text.ends_with('$')) return named_unit("$");
+  const auto ends = [&](std::string_view sign) { return text.ends_with(sign); };
+  const auto* sign = std::ranges::find_if(kCurrencySigns, ends);
+  return sign == std::end(kCurrencySigns) ? std::nullopt : named_unit(*sign);
+}
+
+std::optional<Unit> currency_in(std::string_view formula) {
+  for (size_t i = 0; i < formula.size(); ++i) {
+    if (formula.substr(i).starts_with("\\$")) return named_unit("$");
+    if (!(formula[i] & 0x80)) continue;
+    if (const size_t sign = currency_sign_at(formula, i)) return named_unit(formula.substr(i, sign));
+  }
+  return {};
+}
+
 Unit numeral_of_base(int8_t base) {
   Unit unit;
-  unit.powers.back() = base;
+  unit.powers[kBase] = base;
   return unit;
 }
 

@@ -36,36 +36,60 @@ bool same_upstream_text(const Found& gold, const Found& prediction) {
 bool same_as_written(const Found& gold, const Found& prediction, const MathConfig& config) {
   if (!config.text_fallback) return same_text(gold.choice, prediction.choice);
   if (!config.compare.upstream_quirks) {
-    const bool other_unit = gold.unit && prediction.unit && *gold.unit != *prediction.unit;  // not in the texts
-    return gold.percent == prediction.percent && !other_unit && texts_match(gold, prediction);
+    // not in the texts
+    const bool multiplied = !gold.unit && prediction.unit && prediction.unit->is_count();
+    const bool other_unit = gold.unit && prediction.unit && *gold.unit != *prediction.unit;
+    return !multiplied && gold.percent == prediction.percent && !other_unit && texts_match(gold, prediction);
   }
   return gold.value && prediction.value ? same_upstream_text(gold, prediction) : texts_match(gold, prediction);
 }
 
 std::string limit_reached(const Budget& budget) { return fmt::format("limit reached: {}", budget.reached()); }
 
-/// Values with the units that both, or one of them, have. A unit counts where the other side has one, too: 5 cm is
-/// 50 mm, neither is 5 km, and all are 5; of what only follows in the text, "60 miles an hour", the size alone counts.
-Comparison compare_quantities(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
-  const auto plainly = [&] { return compare(*gold.value, *prediction.value, config, budget); };
-  const auto converted = [&](const Rational& factor) {
-    const auto value = scaled(*prediction.value, factor);
-    return value ? compare(*gold.value, *value, config, budget) : plainly();
+/// With the predicted value times a factor.
+Comparison compare_scaled(const Answer& gold, const Answer& prediction, const Rational& factor,
+                          const CompareConfig& config, Budget& budget) {
+  const auto value = scaled(prediction, factor);
+  return compare(gold, value ? *value : prediction, config, budget);
+}
+
+/// Both have a unit: 5 cm is 50 mm and not 5 km; of what only follows in the text, "60 miles an hour", the size alone
+/// counts, but for currencies.
+Comparison compare_units(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
+  const auto &wanted = *gold.unit, &given = *prediction.unit;
+  const bool measures_same = wanted.measures_same(given);
+  if (measures_same && wanted != given)
+    return compare_scaled(*gold.value, *prediction.value, given.scale / wanted.scale, config, budget);
+  const bool certain = gold.unit_in_formula && prediction.unit_in_formula;
+  const bool counts = wanted.is_count() || given.is_count();
+  const bool differ = !measures_same && certain && !counts;
+  if (differ || wanted.is_other_currency(given)) return {Outcome::kDifferent, "measured in something else"};
+  return compare(*gold.value, *prediction.value, config, budget);
+}
+
+/// One has a unit, which counts where the other may be read with one: 12 m, beside centimetres, is no product.
+Comparison compare_with_unit(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
+  const auto& unit = gold.unit ? *gold.unit : *prediction.unit;
+  const auto with_factor = [&](const Answer& wanted, const Answer& given, const Rational& factor) {
+    return compare_scaled(wanted, given, factor, config, budget);
   };
-  if (!gold.unit && !prediction.unit) return plainly();
-  if (gold.unit && prediction.unit) {
-    if (gold.unit->measures_same(*prediction.unit)) {
-      return *gold.unit == *prediction.unit ? plainly() : converted(prediction.unit->scale / gold.unit->scale);
-    }
-    const bool certain = gold.unit_in_formula && prediction.unit_in_formula;
-    const bool counts = gold.unit->is_count() || prediction.unit->is_count();
-    if (certain && !counts) return {Outcome::kDifferent, "measured in something else"};
-    return plainly();
+  const auto other = as_quantity(gold.unit ? *prediction.value : *gold.value);
+  if (other && other->unit.measures_same(unit)) {
+    if (gold.unit) return with_factor(*gold.value, other->size, other->unit.scale / unit.scale);
+    return with_factor(other->size, *prediction.value, unit.scale / other->unit.scale);
   }
-  const auto& unit = gold.unit ? gold.unit : prediction.unit;
-  auto compared = plainly();
-  if (!unit->is_count() || compared.outcome != Outcome::kDifferent) return compared;
-  return converted(gold.unit ? unit->scale.inverse() : unit->scale);  // 5 million, 5000000
+  const bool multiplied = !gold.unit && unit.is_count() && !unit.is_dozen();
+  if (multiplied) return with_factor(*gold.value, *prediction.value, unit.scale);  // 5 million is not 5
+  auto compared = compare(*gold.value, *prediction.value, config, budget);
+  if (!unit.is_count() || compared.outcome != Outcome::kDifferent) return compared;
+  const auto factor = gold.unit ? unit.scale.inverse() : unit.scale;  // 5 million, 5000000
+  return with_factor(*gold.value, *prediction.value, factor);
+}
+
+Comparison compare_quantities(const Found& gold, const Found& prediction, const CompareConfig& config, Budget& budget) {
+  if (gold.unit && prediction.unit) return compare_units(gold, prediction, config, budget);
+  if (gold.unit || prediction.unit) return compare_with_unit(gold, prediction, config, budget);
+  return compare(*gold.value, *prediction.value, config, budget);
 }
 
 Score compare_values(const Found& gold_found, const Found& prediction_found, const MathConfig& config, Budget& budget) {

@@ -32,12 +32,12 @@ FORMULA_ENDINGS = [
     "The answer is ${}$.", "Therefore, the answer is $\\boxed{{{}}}$.", "\\boxed{{{}}}", "Answer: ${}$", "**Answer:** ${}$",
     "Final Answer: The final answer is ${}$. I hope it is correct.", "So the final answer is: \\[\\boxed{{{}}}\\]", "\\[ {} \\]",
     "$${}$$", "Thus, \\({}\\).", "$x = {}$", "so $x={}$ is the solution.", "\\boxed{{x = {}}}", "$\\boxed{{{}}}$, as desired.",
-    "Hence ${}$ cm.", "$\\boxed{{{}\\text{{ cm}}}}$", "Answer: \\boxed{{{}}}", "\\boxed{{1}}, \\boxed{{{}}}", "\\fbox{{{}}}",
+    "Hence ${}$ cm.", "$\\boxed{{{}\\text{{ cm}}}}$", "Answer: \\boxed{{{}}}", "\\boxed{{1}}, \\boxed{{{}}}",
     "$\\displaystyle {}$", "\\( \\boxed{{ {} }} \\)",
 ]
 PROSE_ENDINGS = ["the answer is: {}", "Answer: {}", "#### {}", "= {}", "The answer is {}.", "She needs {} of them.", "**{}**", "{}"]
-# Where upstream is beside the point, and upstream_quirks off is not.
-QUIRKY_ENDINGS = ["${}$ percent", "$f(x)={}$", "${}.$", "\\boxed{{\\text{{{}}}}}", "It is not ${}$.", "{}% of it"]
+# Where upstream is beside the point, and upstream_quirks off is not. (It finds a bare \\fbox no answer.)
+QUIRKY_ENDINGS = ["${}$ percent", "$f(x)={}$", "${}.$", "\\boxed{{\\text{{{}}}}}", "It is not ${}$.", "{}% of it", "\\fbox{{{}}}"]
 
 
 def rows_of(name):

@@ -69,7 +69,6 @@ TEST(Commitment, Objections) {
                            "1, 2, ...\n\n$5$",
                            "5 km",
                            "5m",
-                           "5!",
                            "5 - which is odd",
                            "5-year-old",
                            "Cost: 5",
@@ -113,7 +112,8 @@ TEST(Commitment, Objections) {
                           "log 5",
                           "the square root of 5",
                           "2x = 5",
-                          "x\u00b2 = 5"}) {
+                          "x\u00b2 = 5",
+                          "5!"}) {
     EXPECT_NE(first_objection(bad).reason, "") << bad;
     EXPECT_FALSE(first_objection(bad).denied) << bad;
   }

@@ -148,7 +148,11 @@ TEST(Compare, SetsIntervalsAndTuples) {
   EXPECT_TRUE(equal("\\{1,2,3\\}", "3,1,2"));
   EXPECT_TRUE(equal("(-\\infty,0)\\cup(7,\\infty)", "\\mathbb{R}\\setminus[0,7]"));
   EXPECT_TRUE(equal("[1,2]\\cup[2,3]", "[1,3]"));
-  EXPECT_TRUE(equal("(1,3)", "\\{1,3\\}"));
+  EXPECT_TRUE(equal("(1,3)", "1,3"));
+  EXPECT_FALSE(equal("(1,3)", "\\{1,3\\}")) << "a set has no order";
+  CompareConfig loose;
+  loose.strict = false;
+  EXPECT_TRUE(equal("(1,3)", "\\{1,3\\}", loose));
   EXPECT_TRUE(equal("1\\pm\\sqrt5", "1-\\sqrt5,1+\\sqrt5"));
   EXPECT_TRUE(equal("(4,5,7)", "x=4,y=5,z=7"));
   EXPECT_FALSE(equal("(3,1)", "\\{1,3\\}"));

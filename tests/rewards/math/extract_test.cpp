@@ -15,9 +15,9 @@ using testing::IsEmpty;
 using Strings = std::vector<std::string>;
 
 /// Candidates as "300 number 5", joined spans with " & ", a percent sign after each that has one.
-Strings candidates(const std::string& text, const ExtractConfig& config = {}) {
+Strings candidates(const std::string& text, const ExtractConfig& config = {}, bool quirks = true) {
   Strings found;
-  Candidates source(text, config, /*quirks=*/true);
+  Candidates source(text, config, quirks);
   while (const auto candidate = source.next()) {
     std::string shown = std::to_string(candidate->priority);
     const char* joint = " ";
@@ -105,6 +105,16 @@ TEST(Extract, Expressions) {
   EXPECT_EQ(first("is 2+3x", expr), "300 number 2") << "an expression ends at white space, a stop or a sign";
   EXPECT_EQ(first("3 + 4 = 7", expr), "300 number 7");
   EXPECT_EQ(first("answer: 3 + 4 = 7", expr), "100 number 7") << "after the last equals sign";
+}
+
+TEST(Extract, ArithmeticEndsWithItsLineOrSentenceUnlessUpstreamIsFollowed) {
+  const std::string lines = "= 48.\n**294 km**", sentences = "so 48. - 5 follows";
+  EXPECT_THAT(candidates(lines), ElementsAre("300 expression 48.\n**294", "300 number 294", "300 number 48"));
+  EXPECT_THAT(candidates(lines, {}, /*quirks=*/false), ElementsAre("300 number 294", "300 number 48"));
+  EXPECT_EQ(first(sentences), "300 expression 48. - 5");
+  EXPECT_EQ(candidates(sentences, {}, /*quirks=*/false).back(), "300 number 48");
+  EXPECT_THAT(candidates("is 3*\t(4.5+5).", {}, /*quirks=*/false),
+              ElementsAre("300 expression 3*\t(4.5+5)", "300 number 3"));
 }
 
 TEST(Extract, Strings) {

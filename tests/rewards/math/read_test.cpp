@@ -25,6 +25,9 @@ TEST(Read, NumbersKeepWhetherTheyAreDecimals) {
   EXPECT_EQ(read("1\\,000\\,030"), "1000030");
   EXPECT_EQ(read("\\$25,001.00"), "25001.0");
   EXPECT_EQ(read("0.250"), "0.25");
+  EXPECT_EQ(read("= 32,349.00"), "32349.0");
+  EXPECT_EQ(read("x = 32,349"), "x = 32349");
+  EXPECT_EQ(read("x,349"), "{x, 349}");
   EXPECT_EQ(read("32, 349"), "{32, 349}");
   EXPECT_EQ(read("-7"), "-7");
   EXPECT_EQ(read("−7"), "-7");
@@ -73,6 +76,8 @@ TEST(Read, MalformedOperatorsAreMended) {
   EXPECT_EQ(read("x^(a+1)"), read("x^{a+1}"));
   EXPECT_EQ(read("x^10"), read("x^{10}"));
   EXPECT_EQ(read("\\log_28"), read("\\log_{2}8"));
+  EXPECT_EQ(read("log2(8)"), read("\\log_{2}8"));
+  EXPECT_EQ(read("2+10C3"), read("2+\\binom{10}{3}"));
 }
 
 TEST(Read, UnitsAndDegreesAreDropped) {

@@ -16,6 +16,10 @@ TEST(Units, AreProductsOfKnownOnes) {
   EXPECT_TRUE(read_unit("million")->is_count());
   EXPECT_TRUE(read_unit("feet")->measures_same(*read_unit("inches")));
   EXPECT_FALSE(read_unit("m")->measures_same(*read_unit("m^2")));
+  EXPECT_EQ(read_unit("\u20ac"), read_unit("euros"));
+  EXPECT_TRUE(read_unit("euros")->is_other_currency(*read_unit("dollars per hour")));
+  EXPECT_FALSE(read_unit("dollars")->is_other_currency(*read_unit("dollars per hour")));
+  EXPECT_FALSE(read_unit("euros")->is_other_currency(*read_unit("km")));
   for (const char* none :
        {"", "apples", "km of road", "per hour", "km per", "square", "m^", "m^9", "m m m m m", "m/s/s"}) {
     EXPECT_FALSE(read_unit(none)) << none;

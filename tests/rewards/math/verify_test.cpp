@@ -163,7 +163,15 @@ TEST(MathVerify, UnitsAreConvertedWhereBothSidesHaveThem) {
                     {"$5\\text{ million}$", "5"},
                     {"$\\$5$", "500 cents"},
                     {"$1\\text{ m}^2$", "$10000\\text{ square centimeters}$"},
-                    {"$36\\text{ km/h}$", "$10\\text{ meters per second}$"}};
+                    {"$36\\text{ km/h}$", "$10\\text{ meters per second}$"},
+                    {"12 m", "1200 cm"},
+                    {"12 m", "\\boxed{12m}"},
+                    {"$12\\text{ m}$", "\\boxed{12m}"},
+                    {"$2.5\\text{ kg}$", "2500 g"},
+                    {"90 s", "It takes 1.5 minutes."},
+                    {"\u20ac5", "\\boxed{5\\text{ euros}}"},
+                    {"$12", "She earns 12 dollars per hour."},
+                    {"5", "\\boxed{\u20ac5}"}};
   for (const auto& [gold, prediction] : same) {
     EXPECT_EQ(verdict(gold, prediction), Verdict::kCorrect) << gold << " | " << prediction;
   }
@@ -172,6 +180,14 @@ TEST(MathVerify, UnitsAreConvertedWhereBothSidesHaveThem) {
                      {"$2\\text{ hours}$", "2 minutes"},
                      {"$\\$5$", "5 cents"},
                      {"5 cents", "$5"},
+                     {"$5", "\u20ac5"},
+                     {"\u20ac5", "It costs $5."},
+                     {"$\\$5$", "\\boxed{5\\text{ euros}}"},
+                     {"5 rupees", "\\boxed{\u00a35}"},
+                     {"12 m", "12 cm"},
+                     {"12 m", "1200 m"},
+                     {"$5m$", "5"},
+                     {"$18", "\\boxed{18m}"},
                      {"$5\\text{ m}$", "\\boxed{5\\text{ m}^2}"},
                      {"$123_7$", "\\boxed{123_8}"},
                      {"5", "\\boxed{5\\text{ or so}}"}};
@@ -179,6 +195,84 @@ TEST(MathVerify, UnitsAreConvertedWhereBothSidesHaveThem) {
     EXPECT_NE(verdict(gold, prediction), Verdict::kCorrect) << gold << " | " << prediction;
   }
   EXPECT_EQ(verdict("$5\\text{ cm}$", "\\boxed{5\\text{ km}}", upstream()), Verdict::kCorrect);
+}
+
+TEST(MathVerify, PlainTextIsReadAsAPersonReadsIt) {
+  const Pair right[]{
+      {"5", "Answer: +5"},
+      {"5", "Answer: (5)"},
+      {"5", "Answer:5"},
+      {"5", "The answer is `5`."},
+      {"5", "The answer is _5_."},
+      {"5", "\\fbox{5}"},
+      {"5", "\u7b54\u6848\u662f5\u3002"},
+      {"$5x+3y=12$", "Answer: 5x + 3y = 12"},
+      {"12", "log2(4096) = 12"},
+      {"14", "f(3) = 14"},
+      {"14", "So the answer is 14 (attained at x = 2)."},
+      {"$[-2,7]$", "The range is [-2, 7]."},
+      {"$3\\sqrt{13}$", "That is 3\u221a13 units."},
+      {"$6-5i$", "The number is 6 - 5i."},
+      {"$x^3+3x-6$", "The answer is x\u00b3 + 3x \u2212 6."},
+      {"$p-q$", "The answer is p - q."},
+      {"$10\\pi$", "It is 10\u03c0 cm."},
+      {"$1,-2$", "The roots are 1 and -2."},
+      {"120", "There are 5! ways."},
+      {"120", "10C3 = 120"},
+      {"1234", "That makes 1 234 metres."},
+      {"1234", "x = 1 234"},
+      {"1234567", "1 000 000 + 234 567 = 1 234 567"},
+      {"10", "She pays **$10** for 50 minutes."},
+      {"5", "So we get:\n\n> \\boxed{5}"},
+      {"\\text{Evelyn}", "The answer is Evelyn."},
+      {"5", "\\boxed{6}\n\nWait, I made a mistake. The correct answer is \\boxed{5}."},
+  };
+  for (const auto& [gold, prediction] : right) EXPECT_EQ(verdict(gold, prediction), Verdict::kCorrect) << prediction;
+  const Pair wrong[]{
+      {"5", "There are 5! ways."},
+      {"5", "\\boxed{|x|=5}"},
+      {"1.5", "1.5 million"},
+      {"1.5", "\\boxed{1.5\\text{ million}}"},
+      {"12", "Answer: 5x + 3y = 12"},
+      {"12", "5+7="},
+      {"12", "5 + 7 = ?"},
+      {"15", "15:1"},
+      {"15", "\\boxed{30:2}"},
+      {"43", "The total is 48\n- 5"},
+      {"1234", "x = 0 1 234"},
+      {"12345", "x = 12 34 5"},
+      {"5", "> 5"},
+      {"5", "x > \\boxed{5}"},
+      {"$(3,4)$", "\\boxed{\\{3,4\\}}"},
+      {"$(1,2,3)$", "\\boxed{\\{1,2,3\\}}"},
+      {"$(1,2)$", "Answer: (1, 2) or (2, 1)"},
+      {"$x^2+1$", "The answer is x^2+1 or x^2+2."},
+      {"$x^2+1$", "I doubt that the answer is x^2+1."},
+      {"\\text{Evelyn}", "It is false that the answer is Evelyn."},
+      {"7", "The range is [-2, 7]."},
+      {"1", "The roots are 1 and -2."},
+      {"5", "Step 5"},
+      {"5", "\u7b54\u6848\u4e0d\u662f5"},
+      {"\\text{Evelyn}", "The answer is not Evelyn."},
+  };
+  for (const auto& [gold, prediction] : wrong) EXPECT_EQ(verdict(gold, prediction), Verdict::kWrong) << prediction;
+}
+
+TEST(MathVerify, WhatIsDeniedDoubtedOrSupposedEarnsNothing) {
+  for (const char* text :
+       {"It is false that the answer is 5.", "I do not know if the answer is 5.", "The answer is neither 5 nor 6.",
+        "Suppose the answer is 5.", "If the answer were 5, we would have a contradiction.", "Let $x = 5$.",
+        "Many students would say the answer is 5.", "An incorrect answer would be \\boxed{5}.", "\\boxed{5}? No.",
+        "\\boxed{5} was my first guess, but it is wrong.", "The answer is 5, no wait, 6.", "The answer is 5 (or 6)",
+        "\\boxed{5} and then there is \\boxed{6}", "The answer is 5. Actually, it is 6."}) {
+    EXPECT_EQ(verdict("5", text), Verdict::kWrong) << text;
+  }
+  for (const char* text :
+       {"We do not need the other root, so the answer is 5.", "\\boxed{5}, which is not divisible by 2.",
+        "If she buys 3 at 2 each, the answer is 5.", "It holds if and only if $x = 5$.", "Let x be it. Then x = 5.",
+        "There are 5 apples if there are 3 trees."}) {
+    EXPECT_EQ(verdict("5", text), Verdict::kCorrect) << text;
+  }
 }
 
 TEST(MathVerify, UpstreamAcceptsSomeOfThem) {
@@ -256,6 +350,20 @@ std::vector<std::string> monsters() {
           "\uff15",
           "5\u200b",
           "\x01\x02\xff\xfe"};
+}
+
+/// Thousands of formulas that cannot be read: each is looked at, read, and searched for a lone number, and all of it is
+/// charged, so that the work ends after some hundreds of them. (One look uncharged made them take 10 ms.)
+TEST(MathVerify, FormulasThatCannotBeReadAreChargedForEveryLook) {
+  const MathLimits limits;
+  for (const std::string piece : {"$(n", "$\\frac{$ "}) {
+    const auto scored = Gold("7", {}).explain(repeated(piece, 8000));
+    EXPECT_NE(scored.score.verdict, Verdict::kCorrect) << piece;
+    size_t looks = 0;
+    for (size_t at = 0; (at = scored.explanation.find("cannot be read", at)) != std::string::npos; ++at) ++looks;
+    EXPECT_GT(looks, 1U) << piece;
+    EXPECT_LE(looks, static_cast<size_t>(limits.work_units / 140)) << piece << ": 50 + 50 + 40 units at least for each";
+  }
 }
 
 TEST(MathVerify, SurvivesMonsters) {
