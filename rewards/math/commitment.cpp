@@ -67,13 +67,13 @@ bool ends_with_tag(std::string_view text) {
   return open != kNone && text.find_first_of(" \t\n0123456789", open) == kNone;
 }
 
-/// "> [5]": a box in a quoted line of Markdown.
+/// "> [5]": a quoted line of Markdown, for what is boxed or bold.
 bool is_quoted_line(std::string_view before) {
   const auto line = before.substr(before.rfind('\n') + 1);
   return line.find_first_not_of("> ") == kNone;
 }
 
-bool is_bound(std::string_view before, bool is_box) {
+bool is_bound(std::string_view before, bool is_box, bool is_bold) {
   if (ends_with_any_word(before, kBounds) || (!is_box && ends_with_any_word(before, kBoundWords))) return true;
   for (const auto words : kMildBounds) {
     if (is_box || !ends_with_word(before, words)) continue;
@@ -82,7 +82,7 @@ bool is_bound(std::string_view before, bool is_box) {
            ends_with_word(rest, "be");
   }
   return before.ends_with('>') && !before.ends_with("=>") && !before.ends_with("->") && !before.ends_with(">>") &&
-         !ends_with_tag(before) && !(is_box && is_quoted_line(before));
+         !ends_with_tag(before) && !((is_box || is_bold) && is_quoted_line(before));
 }
 
 /// "4 or [5]", "1 to [5]", "1, 2, [5]".
@@ -348,7 +348,9 @@ Objection objection(std::string_view part, const Candidate& candidate) {
   if (is_denied(before, is_set_apart) || is_taken_back(after, is_box))
     return {fmt::format("{} is denied", quoted(candidate)), true};
   if (candidate.spans.size() > 1) return {};
-  if (is_bound(before, is_box)) return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
+  const bool is_bold = part.substr(0, begin).ends_with("**");
+  if (is_bound(before, is_box, is_bold))
+    return {fmt::format("{} is only a bound or an alternative", quoted(candidate))};
   const auto kind = candidate.spans[0].kind;
   const bool is_plain = kind == SpanKind::kNumber || kind == SpanKind::kExpression;
   const bool in_a_row = is_plain && is_in_a_row(last_part(part.substr(0, begin), kAround));

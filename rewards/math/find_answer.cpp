@@ -8,6 +8,7 @@
 #include "rewards/answer.h"
 #include "rewards/format.h"
 #include "rewards/math/formula.h"
+#include "rewards/math/number_words.h"
 #include "rewards/math/plain_text.h"
 #include "rewards/math/words.h"
 
@@ -58,7 +59,8 @@ bool has_words(std::string_view text) {
 bool is_bare_formula(std::string_view text) {
   if (text.find_first_of("$\n#") != kNone || text.find("\\(") != kNone || text.find("\\[") != kNone) return false;
   if (text.find("\\boxed") != kNone || text.find("\\fbox") != kNone) return false;
-  const bool more = text.starts_with('+') || text.find_first_not_of("0123456789.,-+%* \t") != kNone;
+  const bool is_list = text.find(", ") != kNone || text.find(",-") != kNone;
+  const bool more = is_list || text.starts_with('+') || text.find_first_not_of("0123456789.,-+%* \t") != kNone;
   return more && !has_words(text);
 }
 
@@ -87,6 +89,10 @@ class Search {
       return finish("offers alternatives that cannot be read together");
     }
     if (read_whole()) return finish("");
+    if (const auto words = closing_words(text_); !words.empty() && takes_latex()) {
+      read_words(words);
+      return finish("closes with words that cannot be read");
+    }
     auto found = first_committed();
     if (!is_final_line || found.has_answer() || !found.text.empty() || budget_.reached()) return found;
     read_formula(text_, "the last line");
@@ -158,7 +164,12 @@ class Search {
     if (phrase.empty() || phrase.size() > kMaxPhrase || !takes_latex()) return;
     constexpr int kBehindAnswer = 100;  // a candidate's priority
     const Span span{SpanKind::kLatex, phrase, false};
-    if (objection(text_, {kBehindAnswer, {&span, 1}}).reason.empty()) read_formula(phrase, "the words after 'answer'");
+    if (objection(text_, {kBehindAnswer, {&span, 1}}).reason.empty()) read_words(phrase);
+  }
+
+  void read_words(std::string_view words) {
+    const auto number = number_in_words(words);
+    read_formula(number ? std::to_string(*number) : std::string(words), "the words after 'answer'");
   }
 
   bool takes_latex() const {

@@ -73,6 +73,8 @@ class Reader {
     if (static_cast<unsigned char>(c) >= 0x80) return beyond_ascii(text_.substr(at));
     switch (c) {
       case '(':
+        if (is_option_label(at)) return 0;
+        [[fallthrough]];
       case '[':
       case '{':
         ++depth_;
@@ -104,6 +106,11 @@ class Reader {
       default:
         return std::string_view("+/^|%_").find(c) != kNone ? 1 : 0;
     }
+  }
+
+  /// "(B) 12"
+  bool is_option_label(size_t at) const {
+    return is_letter(peek(at + 1)) && peek(at + 1) <= 'Z' && peek(at + 2) == ')' && peek(at + 3) == ' ';
   }
 
   /// "4! = 24", "5! ways", but no exclamation at the end of a sentence.
@@ -237,10 +244,31 @@ std::string_view first_sentence(std::string_view text) {
   return text;
 }
 
+/// Of "so it is a **Tuesday**." the bold words.
+std::string_view bold_end(std::string_view line) {
+  if (line.ends_with('.')) line.remove_suffix(1);
+  if (!line.ends_with("**")) return {};
+  line.remove_suffix(2);
+  const size_t begin = line.rfind("**");
+  return begin == kNone ? std::string_view() : first_sentence(line.substr(begin + 2));
+}
+
 }  // namespace
 
 std::string_view formula_around(std::string_view text, std::string_view part, bool lists) {
   return Reader(text, part, lists).run();
+}
+
+std::string_view closing_words(std::string_view text) {
+  constexpr std::string_view kAnchors[]{"final answer:", "answer:"};
+  constexpr size_t kLongest = 40;
+  text = text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+  const auto line = undressed_begin(text.substr(text.rfind('\n') + 1));
+  const auto* anchor = std::ranges::find_if(kAnchors, [&](auto words) { return starts_with_word(line, words); });
+  if (anchor == std::end(kAnchors)) return {};
+  const auto words = first_sentence(line.substr(anchor->size()));
+  const bool is_text = words.size() <= kLongest && words.find_first_of("0123456789$\\=<>") == kNone;
+  return is_text && !words.empty() && is_letter(words[0]) ? words : std::string_view();
 }
 
 std::string_view answer_phrase(std::string_view text) {
@@ -252,6 +280,7 @@ std::string_view answer_phrase(std::string_view text) {
   }
   text = text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
   const auto line = text.substr(text.rfind('\n') + 1);
+  if (const auto bold = bold_end(line); !bold.empty()) return bold;
   for (const std::string_view verb : {" = ", " is ", " are "}) {
     const size_t at = line.rfind(verb);
     if (at != kNone) return first_sentence(line.substr(at + verb.size()));

@@ -16,7 +16,10 @@ namespace hone {
 /// parentheses, unless `lists`. Looks at some 200 bytes on either side, on one line.
 std::string_view formula_around(std::string_view text, std::string_view part, bool lists);
 
-/// What stands behind the last "answer is" or "answer:", or without those behind the last "is" or "=" of the last line,
+/// What a last line "Answer: even" says, without digits or mathematics; else empty.
+std::string_view closing_words(std::string_view text);
+
+/// What stands behind the last "answer is" or "answer:", or without those the bold words that end the text or what is behind the last "is" or "=" of the last line,
 /// to the end of the sentence; empty when there is none.
 std::string_view answer_phrase(std::string_view text);
 
