@@ -19,8 +19,8 @@ std::string_view formula_around(std::string_view text, std::string_view part, bo
 /// What a last line "Answer: even" says, without digits or mathematics; else empty.
 std::string_view closing_words(std::string_view text);
 
-/// What stands behind the last "answer is" or "answer:", or without those the bold words that end the text or what is behind the last "is" or "=" of the last line,
-/// to the end of the sentence; empty when there is none.
+/// What stands behind the last "answer is" or "answer:", or without those the bold words that end the text or what is
+/// behind the last "is" or "=" of the last line, to the end of the sentence; empty when there is none.
 std::string_view answer_phrase(std::string_view text);
 
 }  // namespace hone
