@@ -10,10 +10,15 @@ namespace {
 
 using Messages = nlohmann::ordered_json;
 
+/// The messages with the assistant's turn opened.
+std::string open_turn(const ChatTemplate& chat, const std::tm& date, Messages messages) {
+  return chat.apply({.messages = std::move(messages), .add_generation_prompt = true, .now = date}).text;
+}
+
 /// The template writes every special token itself, so the post-processor must not.
 EncodedPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat, const std::tm& date,
                           Messages messages) {
-  std::string text = chat.apply({.messages = std::move(messages), .add_generation_prompt = true, .now = date}).text;
+  std::string text = open_turn(chat, date, std::move(messages));
   std::vector<int32_t> ids = tokenizer.encode(text, /*add_special_tokens=*/false);
   return {std::move(text), std::move(ids)};
 }
@@ -51,9 +56,7 @@ Conversation encode_conversation(const Model& model, const Messages& prompt, con
   if (!model.chat) throw std::runtime_error("holds chat messages, and the model has no chat template");
   Messages all = prompt;
   all.insert(all.end(), completion.begin(), completion.end());
-  std::string opened;
-  if (!prompt.empty())
-    opened = model.chat->apply({.messages = prompt, .add_generation_prompt = true, .now = fixed_date()}).text;
+  const std::string opened = prompt.empty() ? "" : open_turn(*model.chat, fixed_date(), prompt);
   const std::string whole = model.chat->apply({.messages = std::move(all), .now = fixed_date()}).text;
   if (!whole.starts_with(opened))
     throw std::runtime_error(
