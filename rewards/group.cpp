@@ -34,12 +34,10 @@ bool is_asked(const NamedReward& reward, const Prompt& prompt) {
   return names == columns.end() || std::find(names->begin(), names->end(), nlohmann::json(reward.name)) != names->end();
 }
 
-std::vector<Score> not_asked(const Group& group) {
-  return std::vector(group.rollouts.size(), Score::not_applicable("the row's reward_funcs names others"));
-}
+Score not_asked() { return Score::not_applicable("the row's reward_funcs names others"); }
 
 std::vector<Score> ask(const NamedReward& reward, const Group& group) {
-  if (!is_asked(reward, group.prompt)) return not_asked(group);
+  if (!is_asked(reward, group.prompt)) return std::vector(group.rollouts.size(), not_asked());
   std::vector<Score> scores;
   try {
     scores = reward.fn(group.prompt, group.rollouts);
@@ -77,22 +75,34 @@ std::vector<Reward> score_group(const Group& group, const std::vector<NamedRewar
   return result;
 }
 
-void put_scores(std::vector<Group>& groups, size_t part, const NamedReward& reward,
-                std::vector<std::vector<Score>> scores) {
-  bool fits = scores.size() == groups.size();
-  for (size_t p = 0; fits && p < groups.size(); ++p) fits = scores[p].size() == groups[p].rollouts.size();
+/// Asks a reward that wants all groups together about those whose rows ask for it.
+void ask_together(std::vector<Group>& groups, size_t part, const NamedReward& reward) {
+  std::vector<Group*> places;
+  std::vector<Group> asked;
+  for (Group& group : groups) {
+    if (is_asked(reward, group.prompt)) {
+      places.push_back(&group);
+      asked.push_back(std::move(group));
+    } else {
+      for (Reward& earned : group.rewards) earned.parts[part].score = not_asked();
+    }
+  }
+  if (asked.empty()) return;
+  auto scores = reward.batch(asked);
+  bool fits = scores.size() == asked.size();
+  for (size_t p = 0; fits && p < asked.size(); ++p) fits = scores[p].size() == asked[p].rollouts.size();
   if (!fits)
     throw std::logic_error(fmt::format("reward '{}' did not return one score for each completion", reward.name));
-  for (size_t p = 0; p < groups.size(); ++p) {
-    if (!is_asked(reward, groups[p].prompt)) scores[p] = not_asked(groups[p]);
-    for (size_t g = 0; g < scores[p].size(); ++g) groups[p].rewards[g].parts[part].score = std::move(scores[p][g]);
+  for (size_t p = 0; p < asked.size(); ++p) {
+    for (size_t g = 0; g < scores[p].size(); ++g) asked[p].rewards[g].parts[part].score = std::move(scores[p][g]);
+    *places[p] = std::move(asked[p]);
   }
 }
 
 /// What is left to do when every group has been scored by itself.
 void complete(std::vector<Group>& groups, const std::vector<NamedReward>& rewards) {
-  for (size_t i = 0; i < rewards.size() && !groups.empty(); ++i) {
-    if (rewards[i].batch) put_scores(groups, i, rewards[i], rewards[i].batch(groups));
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    if (rewards[i].batch) ask_together(groups, i, rewards[i]);
   }
   for (Group& group : groups) {
     for (Reward& reward : group.rewards) reward.total = total_of(reward.parts);

@@ -36,8 +36,8 @@ struct Score {
 using RewardFn = std::function<std::vector<Score>(const Prompt& prompt, std::span<const Rollout> rollouts)>;
 
 struct Group;
-/// Scores the completions of all prompts of a rollout in one call, for functions that want them together: (P)(G), in
-/// order. Called by one thread.
+/// Scores the completions of all prompts of a rollout whose rows ask for it in one call, for functions that want them
+/// together: (P)(G), in order. Called by one thread.
 using BatchRewardFn = std::function<std::vector<std::vector<Score>>(std::span<const Group> groups)>;
 
 struct NamedReward {

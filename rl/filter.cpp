@@ -17,14 +17,6 @@ constexpr const char* kReasons[]{"unfinished", "wrong",    "too_hard",   "too_ea
                                  "too_long",   "language", "repetition", "not_rewritten", "duplicate",
                                  "per_prompt", "balance",  "limit"};
 
-const Row& field(const Row& row, const char* key, const char* wanted_by) {
-  if (!row.contains(key)) {
-    throw std::runtime_error(fmt::format(
-        "a row has no \"{}\", which {} needs; switch that off, or take rows of a generate stage", key, wanted_by));
-  }
-  return row[key];
-}
-
 std::string prompt_of(const Row& row) {
   return (row.contains("prompt") ? row["prompt"] : field(row, "prompt_ids", "a data set")).dump();
 }

@@ -2,23 +2,15 @@
 
 #include <algorithm>
 #include <map>
-#include <stdexcept>
-
-#include <fmt/format.h>
 
 namespace hone {
 namespace {
 
-const Row& field(const Row& row, const char* key) {
-  if (row.contains(key)) return row[key];
-  throw std::runtime_error(fmt::format("a row has no \"{}\"; take rows of a generate stage", key));
-}
-
 /// What is larger for a better completion.
 double merit(const Row& row, const std::string& prefer) {
-  if (prefer == "reward") return field(row, "reward").get<double>();
+  if (prefer == "reward") return field(row, "reward", "a pair").get<double>();
   if (prefer == "rewritten") return row.value("rewritten", false) ? 1 : 0;
-  const auto length = static_cast<double>(field(row, "completion_ids").size());
+  const auto length = static_cast<double>(field(row, "completion_ids", "a pair").size());
   return prefer == "long" ? length : -length;
 }
 
@@ -28,13 +20,14 @@ void add_pairs(std::vector<const Row*> group, const PairsConfig& config, std::ve
   for (size_t i = 0; i < most; ++i) {
     const Row &chosen = *group[i], &rejected = *group[group.size() - 1 - i];
     const double margin = merit(chosen, config.prefer) - merit(rejected, config.prefer);
-    if (margin < config.min_margin || field(chosen, "completion") == field(rejected, "completion")) return;
-    pairs.push_back({{"prompt", field(chosen, "prompt")},
-                     {"chosen", chosen["completion"]},
-                     {"rejected", rejected["completion"]},
+    const Row &better = field(chosen, "completion", "a pair"), &worse = field(rejected, "completion", "a pair");
+    if (margin < config.min_margin || better == worse) return;
+    pairs.push_back({{"prompt", field(chosen, "prompt", "a pair")},
+                     {"chosen", better},
+                     {"rejected", worse},
                      {"margin", margin},
-                     {"rollout_id", field(chosen, "rollout_id")},
-                     {"rejected_rollout_id", field(rejected, "rollout_id")}});
+                     {"rollout_id", field(chosen, "rollout_id", "a pair")},
+                     {"rejected_rollout_id", field(rejected, "rollout_id", "a pair")}});
   }
 }
 
@@ -44,9 +37,9 @@ PairsResult preference_pairs(const std::vector<Row>& rows, const PairsConfig& co
   std::map<std::string, size_t> places;
   std::vector<std::vector<const Row*>> groups;
   for (const Row& row : rows) {
-    const auto [place, is_new] = places.emplace(field(row, "prompt").dump(), groups.size());
+    const auto [place, is_new] = places.emplace(field(row, "prompt", "a pair").dump(), groups.size());
     if (is_new) groups.emplace_back();
-    const bool counts = config.prefer == "reward" || field(row, "verdict") == "correct";
+    const bool counts = config.prefer == "reward" || field(row, "verdict", "a pair") == "correct";
     if (counts) groups[place->second].push_back(&row);
   }
   PairsResult result{.rows = {}, .num_prompts = static_cast<int64_t>(groups.size())};

@@ -80,6 +80,12 @@ void write_lines(const std::filesystem::path& file, const Rows& rows) {
 
 }  // namespace
 
+const Row& field(const Row& row, const char* key, const char* wanted_by) {
+  if (row.contains(key)) return row[key];
+  throw std::runtime_error(
+      fmt::format("a row has no \"{}\", which {} needs; take rows of a generate stage", key, wanted_by));
+}
+
 void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows) { write_lines(file, rows); }
 void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) { write_lines(file, rows); }
 

@@ -32,6 +32,9 @@ void for_each_line(const std::filesystem::path& file,
 /// is no JSON object, and for a file that cannot be read or holds no row.
 std::vector<Row> read_rows(const std::filesystem::path& file);
 
+/// row[key]. Throws std::runtime_error that names `wanted_by`, which needs it, for a row without.
+const Row& field(const Row& row, const char* key, const char* wanted_by);
+
 /// Makes the folder and writes the file whole or not at all; the texts are rows, too, a line each.
 void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows);
 void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows);

@@ -165,6 +165,28 @@ TEST(Score, ARowAsksForRewardsByTheirNames) {
   }
 }
 
+TEST(Score, ARewardOfManyGroupsIsAskedAboutThoseThatWantIt) {
+  auto prompts = make_prompts(4);
+  prompts[0].columns = R"({"reward_funcs": ["one"]})";
+  prompts[2].columns = R"({"reward_funcs": ["one"]})";
+  std::vector<int64_t> seen;
+  const auto together = [&](std::span<const Group> groups) {
+    std::vector<std::vector<Score>> scores;
+    for (const Group& group : groups) {
+      seen.push_back(group.prompt.id);
+      scores.push_back(by_place(group.prompt, group.rollouts));
+    }
+    return scores;
+  };
+  const std::vector<NamedReward> rewards{{"one", 1.0, always_one}, {"together", 1.0, {}, together}};
+  const auto groups = score(prompts, make_rollouts(prompts, 2), rewards);
+  EXPECT_EQ(seen, (std::vector<int64_t>{101, 103}));
+  EXPECT_EQ(groups[2].rewards[1].parts[1].score.verdict, Verdict::kNotApplicable);
+  EXPECT_DOUBLE_EQ(*groups[2].rewards[1].total, 1.0);
+  EXPECT_DOUBLE_EQ(*groups[3].rewards[1].total, 1.104);
+  EXPECT_EQ(groups[3].rollouts.size(), 2u) << "what was lent is back";
+}
+
 TEST(Score, ARewardThatForgetsACompletionIsAnError) {
   const auto prompts = make_prompts(1);
   const RewardFn forgets = [](const Prompt&, std::span<const Rollout>) { return std::vector<Score>(1); };
