@@ -161,6 +161,7 @@ class CommandLine {
     auto& a = *verb.args;
     verb.app->add_option("recipe", a.recipe, "recipe file (YAML)")->required();
     verb.app->add_option("--set", a.set, "override an option: stage.key=value")->allow_extra_args(false);
+    verb.app->add_flag("--quick", a.quick, "the recipe's small scale, of minutes (its key `quick`)");
     verb.app->add_option("--run-dir", a.run_dir, "where the run lives (default: runs/NAME)");
     verb.app->add_flag("--resume", a.resume, "go on with the run in the run directory, or start it");
     verb.app->add_option("--from", a.from, "run this stage and all after it again");

@@ -26,7 +26,7 @@ int64_t task_rows(const std::string& task, const std::string& file) {
 }  // namespace
 
 int train(const TrainArgs& args, const Host& host) {
-  const Recipe recipe = load_recipe(args.recipe, args.set);
+  const Recipe recipe = load_recipe(args.recipe, args.set, args.quick);
   RunOptions options{.recipe_dir = fs::absolute(args.recipe).parent_path(),
                      .run_dir = args.run_dir.empty() ? fs::path("runs") / recipe.name : fs::path(args.run_dir),
                      .resume = args.resume,

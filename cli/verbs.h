@@ -21,6 +21,7 @@ struct ComputeArgs {
 struct TrainArgs {
   std::string recipe;
   std::vector<std::string> set;
+  bool quick = false;   ///< at the scale of the recipe's `quick`
   std::string run_dir;  ///< empty: runs/NAME
   bool resume = false;
   std::optional<std::string> from, until;

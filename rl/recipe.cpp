@@ -347,11 +347,12 @@ StageConfig read_stage(const YAML::Node& node, const std::string& origin, const 
 
 void read_top_key(Recipe& recipe, const Entry& entry, const std::string& origin, const Defaults& defaults) {
   const auto& [key, node, place] = entry;
-  if (key == "defaults") return;  // read before
+  if (key == "defaults" || key == "quick") return;  // read before, applied after
   if (key == "name") return with_place(place, key, node, [&] { recipe.name = read_name(entry.value); });
   if (key == "seed") return with_place(place, key, node, [&] { recipe.seed = read_seed(entry.value); });
   if (key != "stages")
-    fail(place, fmt::format("unknown key '{}'; {}", key, did_you_mean(key, {"name", "seed", "defaults", "stages"})));
+    fail(place,
+         fmt::format("unknown key '{}'; {}", key, did_you_mean(key, {"name", "seed", "defaults", "stages", "quick"})));
   if (!node.IsSequence()) fail(place, fmt::format("stages is {}, allowed is a list of stages", shown(node)));
   for (const auto& stage : node) recipe.stages.push_back(read_stage(stage, origin, defaults));
 }
@@ -398,38 +399,51 @@ void set_field(nlohmann::json& object, const std::string& path, const YAML::Node
   }
 }
 
-void override_stage(StageConfig& stage, const std::string& key, const std::string& value, const std::string& place) {
-  const YAML::Node node = override_node(value);
+/// `raw` is the value as it was written, for options that are text.
+struct Override {
+  std::string path;  ///< stage.key, seed or name
+  YAML::Node node;
+  std::optional<std::string> raw;
+  std::string place;
+};
+
+void override_stage(StageConfig& stage, const std::string& key, const Override& given) {
   const size_t dot = key.find('.');
   const std::string head = key.substr(0, dot);
-  const std::string here = fmt::format("{}: stage '{}'", place, stage.name);
+  const std::string here = fmt::format("{}: stage '{}'", given.place, stage.name);
   if (key == "name" || key == "kind") fail(here, fmt::format("the {} of a stage cannot be overridden", key));
-  if (dot == std::string::npos) return set_option(stage, key, node, place, value);
+  if (dot == std::string::npos) return set_option(stage, key, given.node, given.place, given.raw);
   if (head == "gates") {
-    return with_place(here, key, node, [&] { stage.gates[key.substr(dot + 1)] = read_double(node, {}); });
+    return with_place(here, key, given.node, [&] { stage.gates[key.substr(dot + 1)] = read_double(given.node, {}); });
   }
   ObjectFinder finder{head};
   visit_options(stage, finder);
-  if (finder.object) return set_field(*finder.object, key.substr(dot + 1), node, here);
-  set_option(stage, key, node, place);  // says that there is no such key
+  if (finder.object) return set_field(*finder.object, key.substr(dot + 1), given.node, here);
+  set_option(stage, key, given.node, given.place);  // says that there is no such key
 }
 
-void apply_override(Recipe& recipe, const std::string& text) {
-  const std::string place = "--set " + text;
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) fail(place, "an override looks like stage.key=value, seed=3 or name=x");
-  const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
-  const YAML::Node node = override_node(value);
-  if (path == "name") return with_place(place, path, node, [&] { recipe.name = read_name(YAML::Node(value)); });
+void apply_override(Recipe& recipe, const Override& given) {
+  const auto& [path, node, raw, place] = given;
+  if (path == "name") {
+    return with_place(place, path, node, [&] { recipe.name = read_name(raw ? YAML::Node(*raw) : node); });
+  }
   if (path == "seed") return with_place(place, path, node, [&] { recipe.seed = read_seed(node); });
   if (StageConfig* stage = addressed_stage(recipe, path)) {
-    return override_stage(*stage, path.substr(stage->name.size() + 1), value, place);
+    return override_stage(*stage, path.substr(stage->name.size() + 1), given);
   }
   Names known;
   for (const auto& stage : recipe.stages) known.push_back(stage.name);
   if (path.find('.') == std::string::npos) known.insert(known.end(), {"seed", "name"});
   const std::string head = path.substr(0, path.find('.'));
   fail(place, fmt::format("the recipe has no stage '{}'; {}", head, did_you_mean(head, known)));
+}
+
+Override override_of(const std::string& text) {
+  const std::string place = "--set " + text;
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) fail(place, "an override looks like stage.key=value, seed=3 or name=x");
+  const std::string value = text.substr(equals + 1);
+  return {text.substr(0, equals), override_node(value), value, place};
 }
 
 std::string recipe_text(const std::filesystem::path& path) {
@@ -442,16 +456,23 @@ std::string recipe_text(const std::filesystem::path& path) {
 }
 
 Recipe read_recipe(const std::string& yaml, const std::string& origin, const std::string& default_name,
-                   const std::vector<std::string>& overrides) {
+                   const std::vector<std::string>& overrides, bool quick) {
   Recipe recipe;
   recipe.name = default_name;
   const auto keys = entries(load_yaml(yaml, origin), origin, "a recipe");
+  const auto stands = [&](const char* key) { return std::ranges::find(keys, key, &Entry::key); };
   Defaults defaults;
-  for (const auto& entry : keys) {
-    if (entry.key == "defaults") defaults = read_defaults(entry.value, origin);
-  }
+  if (stands("defaults") != keys.end()) defaults = read_defaults(stands("defaults")->value, origin);
   for (const auto& entry : keys) read_top_key(recipe, entry, origin, defaults);
-  for (const auto& text : overrides) apply_override(recipe, text);
+  if (const auto small = stands("quick"); small != keys.end()) {
+    Recipe scaled = recipe;  // made whether or not it is wanted, so that a mistake in it is told
+    for (const auto& [path, node, place] : entries(small->value, origin, "quick"))
+      apply_override(scaled, {path, node, {}, place});
+    if (quick) recipe = std::move(scaled);
+  } else if (quick) {
+    fail(origin, "the recipe has no quick scale; add `quick: {stage.key: value}`, or leave --quick out");
+  }
+  for (const auto& text : overrides) apply_override(recipe, override_of(text));
   const Names conflicts = validate(recipe);
   if (!conflicts.empty()) fail(origin, fmt::format("{}", fmt::join(conflicts, "; ")));
   return recipe;
@@ -459,12 +480,13 @@ Recipe read_recipe(const std::string& yaml, const std::string& origin, const std
 
 }  // namespace
 
-Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
-  return read_recipe(recipe_text(path), path.string(), path.stem().string(), overrides);
+Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides, bool quick) {
+  return read_recipe(recipe_text(path), path.string(), path.stem().string(), overrides, quick);
 }
 
-Recipe parse_recipe(const std::string& yaml, const std::string& origin, const std::vector<std::string>& overrides) {
-  return read_recipe(yaml, origin, "", overrides);
+Recipe parse_recipe(const std::string& yaml, const std::string& origin, const std::vector<std::string>& overrides,
+                    bool quick) {
+  return read_recipe(yaml, origin, "", overrides, quick);
 }
 
 }  // namespace hone

@@ -15,12 +15,15 @@ namespace hone {
 /// Reads a recipe file, applies the overrides in order and checks it. An override is `seed=3`, `name=x`, `stage.key=v`,
 /// `stage.gates.pass@16=0` or `stage.model_config.hidden_size=64`; values are YAML (`[1.0, 0.1]`). A recipe without a
 /// `name` is named after its file. `defaults: {eval: {num_generations: 16}}` gives every stage of a kind the options
-/// that it begins with. Throws for an unreadable file, an unknown, double or missing key ("did you mean"), a value of
+/// that it begins with; `quick: {base.max_steps: 100}` lists overrides that hold before the others if `quick` is true.
+/// Throws for an unreadable file, an unknown, double or missing key ("did you mean"), a value of
 /// the wrong type or out of range, and for whatever validate() finds.
-Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides = {},
+                   bool quick = false);
 
 /// The same from text; `origin` stands for the file in messages.
-Recipe parse_recipe(const std::string& yaml, const std::string& origin, const std::vector<std::string>& overrides = {});
+Recipe parse_recipe(const std::string& yaml, const std::string& origin, const std::vector<std::string>& overrides = {},
+                    bool quick = false);
 
 /// Every conflict between keys, a sentence each; empty when the recipe is sound. Touches no file.
 std::vector<std::string> validate(const Recipe& recipe);

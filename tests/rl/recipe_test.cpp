@@ -239,6 +239,22 @@ TEST(Recipe, DataStagesAndDefaultsOfAKind) {
   EXPECT_EQ(std::get<GenerateConfig>(own.stages[0].options).num_generations, 9);
 }
 
+TEST(Recipe, QuickScale) {
+  const std::string text = std::string(kData) + "quick: {student.max_steps: 2, sample.limit: 5}\n";
+  const auto steps = [&](const std::vector<std::string>& overrides, bool quick) {
+    const Recipe recipe = parse_recipe(text, "r.yaml", overrides, quick);
+    return std::get<DistilConfig>(recipe.stages[4].options).sft.optim.max_steps;
+  };
+  EXPECT_EQ(steps({}, false), 7);
+  EXPECT_EQ(steps({}, true), 2);
+  EXPECT_EQ(steps({"student.max_steps=3"}, true), 3) << "--set has the last word";
+  const Recipe quick = parse_recipe(text, "r.yaml", {}, true);
+  EXPECT_EQ(to_yaml(parse_recipe(to_yaml(quick), "again")), to_yaml(quick));
+  EXPECT_THAT(error_of(std::string(kData) + "quick:\n  studnt.max_steps: 2\n"),
+              AllOf(HasSubstr("r.yaml:11"), HasSubstr("did you mean 'student'?")));
+  EXPECT_THROW(parse_recipe(kData, "r.yaml", {}, true), std::invalid_argument);
+}
+
 TEST(RecipeConflict, OfDataStages) {
   const std::pair<const char*, const char*> cases[]{
       {"keep.data=${sample}", "must be of the form ${stage}/file.jsonl"},
