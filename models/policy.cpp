@@ -343,6 +343,7 @@ void Policy::prepare(int64_t positions) const {
   const Rows last{{{0, 1, 0, 0}}, {static_cast<int32_t>(positions)}, 1};
   const at::Tensor id = at::zeros({1}, at::kLong), hidden = forward(id, {.rows = last});
   logits(hidden);
+  if (has_score_head()) score(hidden);
   if (predictor_) predict(hidden, id, {.rows = last});
 }
 

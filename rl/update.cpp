@@ -257,7 +257,11 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
   const std::vector<at::Tensor> tensors = trained_tensors(policy);
   const bool one_by_one = num_lanes(policy, options) == 1;
   const std::vector<Part> parts = make_parts(policy, batch, options);
-  if (one_by_one) malloc_trim(0);  // of a large policy, sampling leaves hundreds of megabytes in the heap
+  // of a large policy, sampling leaves hundreds of megabytes in the heap, and so does this for the next sampling
+  const auto trim = [&] {
+    if (one_by_one) malloc_trim(0);
+  };
+  trim();
   const bool recompute = must_recompute(policy, parts, options);
   // not of a small policy, whose sums would then depend on the number of lanes
   const AddingGradients adding(policy, !policy.fits_a_core());
@@ -302,6 +306,7 @@ UpdateStats accumulate(const Policy& policy, const Batch& batch, const UpdateOpt
     stats.kl += r.loss.kl;
     add_counts(counts, r.router.counts);
   });
+  trim();
   const auto tokens = static_cast<double>(std::max<int64_t>(1, batch.num_loss_tokens()));
   for (double* sum : {&stats.entropy, &stats.accuracy, &stats.clip_ratio, &stats.clip_low, &stats.clip_high, &stats.kl})
     *sum /= tokens;
