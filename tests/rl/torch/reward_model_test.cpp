@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "models/kernels/thread_pool.h"
 #include "recipes/countdown/countdown.h"
 #include "rl/update.h"
 #include "tests/rl/torch/toy.h"
@@ -101,6 +102,26 @@ TEST_P(RewardModel, GradientIsThatOfTheLossOverWholeSequences) {
     EXPECT_LT(((fast - expected).norm() / expected.norm()).item<double>(), 1e-5);
     EXPECT_GT(((fast - slow(1, 0)).norm() / expected.norm()).item<double>(), 0.1) << "a pair the wrong way round";
   }
+}
+
+// The head is packed when it is first read after a change: once, not by every lane of the pool at the same time.
+TEST_P(RewardModel, ThreadsReadAHeadThatHasChanged) {
+  const auto policy = scored(GetParam());
+  const at::Tensor head = policy->parameters().all().back().tensor;
+  std::vector<TokenDocument> docs;
+  for (int i = 0; i < 16; ++i) docs.push_back({{5, 6, 7, i % 20, 1, 2}, 5});
+  const Batch batch = make_batch(docs);
+  set_kernel_threads(4);
+  for (int i = 0; i < 1000; ++i) {
+    {
+      at::NoGradGuard no_grad;
+      head.mul_(i % 2 == 0 ? 2 : 0.5);
+    }
+    const auto together = scores(*policy, batch, {.part_tokens = 1});
+    const auto again = scores(*policy, batch, {.part_tokens = 1});
+    ASSERT_EQ(together, again) << "step " << i;
+  }
+  set_kernel_threads(1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, RewardModel, ::testing::Values(Architecture::kLlama, Architecture::kDeepseekV3));
