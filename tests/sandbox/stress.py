@@ -14,6 +14,7 @@ oversubscribed   four programs a core: at most .1 % of the verdicts of the benig
 
 import argparse
 import collections
+import contextlib
 import glob
 import json
 import os
@@ -147,8 +148,10 @@ def kill_some(command, roles_killed):
     pool.process.stdin.flush()
     time.sleep(0.7)
     found, run = roles(pool.process.pid, idle)
-    for role in roles_killed:
-        os.kill(found[role], signal.SIGKILL)
+    os.kill(found[roles_killed[0]], signal.SIGKILL)
+    for role in roles_killed[1:]:
+        with contextlib.suppress(ProcessLookupError):  # it may have gone with the first
+            os.kill(found[role], signal.SIGKILL)
     time.sleep(1)
     gone = run | ({found["zygote"]} if {"zygote", "launcher"} & set(roles_killed) else set())
     if "host" in roles_killed:
