@@ -184,39 +184,45 @@ class TrainersTest(unittest.TestCase):
         source = """
 import sys, time, hone
 def reward(completions, **kwargs):
+    print("sampled", flush=True)
     time.sleep(float(sys.argv[2]))
+    print("scored", flush=True)
     return [float(len(set(c))) for c in completions]
-options = dict(max_steps=int(sys.argv[3]), prompts_per_step=4, num_generations=8, max_completion_length=200, min_completion_length=190,
+class Watch:
+    def on_step_end(self, *args, **kwargs):
+        print("updated", flush=True)
+options = dict(max_steps=6, prompts_per_step=4, num_generations=8, max_completion_length=200, min_completion_length=190,
                learning_rate=1e-3, threads=1, disable_tqdm=True)
-trainer = hone.GRPOTrainer("model", reward, hone.GRPOConfig(sys.argv[1], **options), [{"prompt": chr(0x4E00 + i)} for i in range(2, 30)])
-print("ready", flush=True)
+trainer = hone.GRPOTrainer("model", reward, hone.GRPOConfig(sys.argv[1], **options), [{"prompt": chr(0x4E00 + i)} for i in range(2, 30)],
+                           callbacks=[Watch()])
 try:
     trainer.train(resume_from_checkpoint=True)
 except KeyboardInterrupt:
     print("interrupted", trainer.state.global_step, flush=True)
 """
-        command = lambda name, sleep: [sys.executable, "-c", source, name, str(sleep), "8"]
-        for sleep, after in ((0, 1.0), (0, 1.3), (30, 1.5)):
-            name = f"interrupted-{after}"
-            p = subprocess.Popen(command(name, sleep), cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            self.assertEqual(p.stdout.readline(), "ready\n")
-            time.sleep(after)
+        command = lambda name, sleep=0: [sys.executable, "-c", source, name, str(sleep)]
+        interrupts = (("updated", 2, 0), ("scored", 3, 0), ("sampled", 1, 30))  # in sampling, an update, a reward of 30 s
+        for event, times, sleep in interrupts:
+            p = subprocess.Popen(command(event, sleep), cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(times):
+                while (line := p.stdout.readline()) != event + "\n":
+                    self.assertTrue(line, "the run ended before it was interrupted")
             start = time.monotonic()
             p.send_signal(signal.SIGINT)
-            out = p.stdout.readline()
+            out = next((line for line in p.stdout if line.startswith("interrupted")), "")
             seconds = time.monotonic() - start
             _, err = p.communicate()
             self.assertLess(seconds, 2, "stopped within 2 s, checkpoint included")
             print(f"stopped after {seconds:.2f} s", file=sys.stderr)
             self.assertRegex(out, r"^interrupted \d", err)
             step = int(out.split()[1])
-            checkpoints = sorted((self.root / name / "stages/rl/checkpoints").glob("step-*"))
-            self.assertEqual(len(checkpoints), 1 if step else 0)
-            self.assertTrue(not step or checkpoints[0].name == f"step-{step:06}")
-            subprocess.run(command(name, 0), cwd=self.root, check=True, capture_output=True)
-        subprocess.run(command("never", 0), cwd=self.root, check=True, capture_output=True)
-        for after in (1.0, 1.3, 1.5):
-            self.assertEqual(self.weights(f"interrupted-{after}"), self.weights("never"))
+            self.assertLess(step, 6, "interrupted, not ended")
+            checkpoints = sorted((self.root / event / "stages/rl/checkpoints").glob("step-*"))
+            self.assertEqual([c.name for c in checkpoints], [f"step-{step:06}"] if step else [])
+            subprocess.run(command(event), cwd=self.root, check=True, capture_output=True)
+        subprocess.run(command("never"), cwd=self.root, check=True, capture_output=True)
+        for event, _, _ in interrupts:
+            self.assertEqual(self.weights(event), self.weights("never"))
 
     def test_callbacks(self):
         class Watch(transformers.TrainerCallback):
