@@ -69,6 +69,7 @@ class CommandLine {
   explicit CommandLine(const Host& host) : host_(host) {
     app_.require_subcommand(1);
     app_.footer("`hone VERB --help` shows the flags of a verb, with an example.");
+    app_.set_version_flag("--version", "hone " HONE_VERSION, "the version; `hone version` says more");
     add_train();
     add_eval();
     add_generate();

@@ -312,6 +312,7 @@ class Others(HoneTest):
         self.assertIn(seen["cuda"], (True, False))
         self.assertIn(seen["instruction_set"], ("avx512bf16", "avx512", "avx2", "generic"))
         self.assertIn("hone " + seen["version"], self.ok("version"))
+        self.assertEqual("hone " + seen["version"] + "\n", self.ok("--version"))
         self.assertIn("torch " + seen["torch"], self.ok("version"))
 
     def test_every_help_ends_with_an_example_of_the_verb(self):
