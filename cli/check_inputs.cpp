@@ -10,8 +10,13 @@
 #include "cli/input.h"
 #include "models/model_config.h"
 #include "rewards/rewards.h"
+#include "rl/filter.h"
 #include "rl/host.h"
+#include "rl/lineage.h"
+#include "rl/pairs.h"
 #include "rl/recipe.h"
+#include "rl/reward_model.h"
+#include "rl/run.h"
 #include "rl/sft.h"
 #include "rollout/dataset.h"
 
@@ -19,17 +24,26 @@ namespace hone {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int64_t kAnyVocabulary = 128;  // of a tokenizer that is yet to be made
+
 class InputCheck {
  public:
   InputCheck(const fs::path& recipe_dir, const fs::path& run_dir, const Host& host, std::vector<std::string>* missing)
       : recipe_dir_(recipe_dir), run_dir_(run_dir), host_(host), missing_(missing) {}
 
+  void check(const StageConfig& stage) {
+    name_ = stage.name;
+    std::visit([&](const auto& options) { check(options); }, stage.options);
+  }
+
+ private:
   void check(const BaseConfig& c) {
     const Task& task = task_named(c.task);
-    check_shape(c.model_config, Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name));
+    check_shape(c.model_config,
+                Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name).vocab_size());
   }
   void check(const SftConfig& c) {
-    const Source* source = model_of(c.model);
+    const Source* source = trained(c.model);
     if (!c.logit_teacher.empty()) model_of(c.logit_teacher);
     if (source && is_outside(c.data) && !is_missing(c.data)) {
       load_documents(path_of(c.data), source->model, c);
@@ -41,49 +55,83 @@ class InputCheck {
     if (!c.sft.model.empty()) return check(c.sft);
     if (!c.sft.logit_teacher.empty()) model_of(c.sft.logit_teacher);
     check_exists(c.sft.data);
-    if (const Source* teacher = model_of(c.teacher)) check_shape(c.model_config, teacher->model.tokenizer);
+    const Source* teacher = model_of(c.teacher);
+    check_shape(c.model_config, teacher ? teacher->model.tokenizer.vocab_size() : kAnyVocabulary);
   }
   void check(const GenerateConfig& c) {
     check_rewards(c.reward_funcs, {});
     check_prompts(c.model, c.data);
+    check_length(c.model, c.sampling);
   }
   void check(const RewardModelConfig& c) {
-    model_of(c.model);
-    check_exists(c.data);
+    const Source* source = model_of(c.model);
+    if (source && is_outside(c.data) && !is_missing(c.data)) load_pairs(path_of(c.data), source->model, c.max_length);
+    else check_exists(c.data);
   }
   void check(const FilterConfig& c) {
-    check_exists(c.data);
+    if (!c.python.empty()) need_python(host_.filter != nullptr, c.python);
+    check_rows(c.data, c.python.empty() ? columns_of(c) : std::vector<Column>{});
     if (!c.rewrite.empty() && !task_named(c.rewrite).rewrite) {
       throw std::invalid_argument(fmt::format("task '{}' has no rule to rewrite completions by", c.rewrite));
     }
   }
-  void check(const PairsConfig& c) { check_exists(c.data); }
+  void check(const PairsConfig& c) { check_rows(c.data, columns_of(c)); }
   void check(const PythonConfig& c) {
-    for (const auto& data : c.data) check_exists(data);
+    need_python(host_.stage != nullptr, c.function);
+    for (const auto& data : c.data) check_rows(data);
   }
   void check(const MergeConfig& c) {
-    for (const auto& data : c.data) check_exists(data);
+    for (const auto& data : c.data) check_rows(data);
   }
   void check(const RlConfig& c) {
     check_rewards(c.reward_funcs, c.reward_weights);
     check_prompts(c.model, c.data);
+    trained(c.model);
+    check_length(c.model, c.sampling);
   }
   void check(const EvalConfig& c) {
     check_rewards(c.reward_funcs, {});
     if (!c.task.empty()) task_named(c.task);
     check_prompts(c.model, c.data);
+    check_length(c.model, c.sampling);
   }
 
- private:
   /// What data files are read with.
   struct Source {
     Model model;  // shapes, no weights
     PromptEncoder prompts;
   };
 
-  static void check_shape(nlohmann::json model_config, const Tokenizer& tokenizer) {
-    model_config["vocab_size"] = tokenizer.vocab_size();
-    parse_recipe_model(model_config, "model_config");
+  void check_shape(nlohmann::json model_config, int64_t vocab_size) {
+    model_config["vocab_size"] = vocab_size;
+    positions_[name_] = parse_recipe_model(model_config, "model_config").max_position_embeddings;
+  }
+
+  /// model_of(), for a stage whose own model reads as many tokens.
+  const Source* trained(const std::string& value) {
+    const Source* source = model_of(value);
+    positions_[name_] = positions_of(value);
+    return source;
+  }
+
+  /// 0: not known.
+  int64_t positions_of(const std::string& value) {
+    if (!is_outside(value)) return positions_[stage_of(value)];
+    const Source* source = model_of(value);
+    return source ? source->model.policy->config().max_position_embeddings : 0;
+  }
+
+  void check_length(const std::string& model, const SamplingConfig& sampling) {
+    const int64_t positions = positions_of(model);
+    if (positions == 0 || sampling.max_new_tokens < positions) return;
+    throw std::invalid_argument(
+        fmt::format("max_completion_length is {}, which leaves a prompt no room: the model's max_position_embeddings is "
+                    "{}; lower it",
+                    sampling.max_new_tokens, positions));
+  }
+
+  void check_rows(const std::string& data, const std::vector<Column>& columns = {}) const {
+    if (is_outside(data) && !is_missing(data)) read_rows(path_of(data), columns);
   }
 
   static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
@@ -136,6 +184,8 @@ class InputCheck {
   const Host& host_;
   std::vector<std::string>* missing_;
   std::map<fs::path, Source> sources_;
+  std::string name_;                          // of the stage that is checked
+  std::map<std::string, int64_t> positions_;  // max_position_embeddings of a stage's model; 0: not known
 };
 
 }  // namespace
@@ -146,7 +196,7 @@ void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::pa
   for (const StageConfig& stage : recipe.stages) {
     if (!repeat && fs::exists(run_dir / "stages" / stage.name / "metrics.json")) continue;
     try {
-      as_input([&] { std::visit([&](const auto& options) { inputs.check(options); }, stage.options); });
+      as_input([&] { inputs.check(stage); });
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument(fmt::format("stage '{}': {}", stage.name, error.what()));
     }

@@ -122,6 +122,10 @@ class CommandLine {
     return add<Args>(name, help, std::function<int(const Args&)>(function));
   }
   template <class Args>
+  Verb<Args> add(const std::string& name, const std::string& help, int (*function)(const Args&, const Host&)) {
+    return add<Args>(name, help, [this, function](const Args& args) { return function(args, host_); });
+  }
+  template <class Args>
   Verb<Args> add(const std::string& name, const std::string& help, std::function<int(const Args&)> function) {
     Verb<Args> verb{app_.add_subcommand(name, help)};
     verb.app->callback([this, function, args = verb.args] {
@@ -157,8 +161,7 @@ class CommandLine {
   }
 
   void add_train() {
-    const auto verb = add<TrainArgs>("train", "run the stages of a recipe",
-                                     [this](const TrainArgs& args) { return train(args, host_); });
+    const auto verb = add("train", "run the stages of a recipe", train);
     auto& a = *verb.args;
     verb.app->add_option("recipe", a.recipe, "recipe file (YAML)")->required();
     verb.app->add_option("--set", a.set, "override an option: stage.key=value")->allow_extra_args(false);

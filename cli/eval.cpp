@@ -84,12 +84,12 @@ std::string diagnosis(const Evaluation& e) {
 
 }  // namespace
 
-int eval(const EvalArgs& args) {
+int eval(const EvalArgs& args, const Host& host) {
   const Task* task = args.task.empty() ? nullptr : &task_named(args.task);
-  if (!reward_model_of(args.reward)) make_rewards({args.reward});  // refused before the model is read
+  if (!reward_model_of(args.reward)) make_rewards({args.reward}, {}, {host.reward, {}});  // refused before the model is read
   if (!args.save.empty()) check_save(args.save);
   const Model model = read_model(args.model, {.keep = Keep::kForSampling});
-  const auto rewards = make_rewards({args.reward}, {}, {.reward_model = [&](const std::string& folder) {
+  const auto rewards = make_rewards({args.reward}, {}, {host.reward, [&](const std::string& folder) {
                                       return as_input([&] { return model_reward(folder, model.tokenizer); });
                                     }});
   auto prompts = read_prompts(args.data, model, prompt_encoder(model));

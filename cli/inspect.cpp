@@ -84,6 +84,10 @@ void print_run(const std::string& path, const RunReader& run, bool as_json) {
 
 void print_query(const QueryResult& result, bool as_json) {
   if (as_json) {
+    for (const auto& name : result.columns) {
+      if (std::ranges::count(result.columns, name) > 1)
+        throw std::invalid_argument(fmt::format("two columns are named '{}'; rename one (AS) for --json", name));
+    }
     std::string text;
     for (const auto& row : result.rows) {
       ordered_json object = ordered_json::object();

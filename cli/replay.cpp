@@ -71,14 +71,15 @@ void print(const Replay& r) {
 
 }  // namespace
 
-int replay(const ReplayArgs& args) {
+int replay(const ReplayArgs& args, const Host& host) {
   as_input([&] { return RunReader(args.run).stages().size(); });  // that it is a run
   const Replay result = replay_step({.run_dir = args.run,
                                      .stage = args.stage,
                                      .step = args.step,
                                      .overrides = args.set,
                                      .rewards = args.reward,
-                                     .threads = kernel_pool().threads()});
+                                     .threads = kernel_pool().threads(),
+                                     .host = host});
   if (args.json) std::cout << to_json(result).dump() << '\n';
   else print(result);
   if (result.differences.empty()) return 0;

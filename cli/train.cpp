@@ -35,12 +35,14 @@ int train(const TrainArgs& args, const Host& host) {
                      .threads = kernel_pool().threads(),
                      .progress = terminal_options(STDOUT_FILENO),
                      .host = host};
+  // a plan may be asked for beside a run that goes on only with --resume
+  if (!args.dry_run || args.resume || args.from || args.until) check_run(recipe, options);
   std::vector<std::string> missing;
   check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(), host,
                args.allow_missing ? &missing : nullptr);
   if (args.dry_run) {
-    std::cout << describe(recipe)
-              << describe(plan_of(recipe, options.recipe_dir, options.run_dir, task_rows, options.threads));
+    const std::string plan = describe(plan_of(recipe, {options.recipe_dir, options.run_dir, options.from, options.until, options.threads}, task_rows));
+    std::cout << describe(recipe) << plan;
     for (const std::string& line : missing) std::cout << "# missing: " << line << '\n';
     return 0;
   }

@@ -55,7 +55,7 @@ struct EvalArgs {
   bool json = false;
   ComputeArgs compute;
 };
-int eval(const EvalArgs& args);
+int eval(const EvalArgs& args, const Host& host);
 
 struct GenerateArgs {
   std::string model, data;
@@ -114,7 +114,7 @@ struct ReplayArgs {
   bool json = false;
   ComputeArgs compute;
 };
-int replay(const ReplayArgs& args);
+int replay(const ReplayArgs& args, const Host& host);
 
 struct ScoreArgs {
   std::string reward;

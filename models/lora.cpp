@@ -30,7 +30,13 @@ std::string module_name(const Parameter& p) {
   return path.substr(path.rfind('.') + 1);
 }
 
+// Beside routed experts, peft takes these names, however they are given, for the experts that transformers has fused.
+bool is_feed_forward(const std::string& module) {
+  return module == "gate_proj" || module == "up_proj" || module == "down_proj";
+}
+
 bool is_linear(const Parameter& p, const ModelConfig& config) {
+  if (config.n_routed_experts > 0 && is_feed_forward(module_name(p))) return false;
   return p.kind == ParameterKind::kMatrix && p.weight.defined() && p.tensor.dim() == 2 &&
          module_name(p) != "kv_b_proj" && !p.names[0].starts_with(predictor_prefix(config));
 }
@@ -63,7 +69,7 @@ void add_lora(Policy& policy, const LoraOptions& options, uint64_t seed) {
   }
   for (const std::string& module : wanted) {
     if (there.contains(module)) continue;
-    throw std::invalid_argument(fmt::format("lora_target_modules: this model has no linear layer '{}'; it has {}",
+    throw std::invalid_argument(fmt::format("lora_target_modules: this model has no linear layer '{}' that takes an adapter; it has {}",
                                             module, fmt::join(there, ", ")));
   }
 }

@@ -7,8 +7,9 @@
 // output's gradient (ops::linear), so that of W's size there is neither a gradient nor optimizer state, nor a second
 // copy beside the packed one.
 //
-// Folders are PEFT's: adapter_config.json, adapter_model.safetensors. Not here: dropout, biases, embeddings, routed
-// experts, MLA's kv_b_proj (never a product of its own), multi-token prediction.
+// Folders are PEFT's: adapter_config.json, adapter_model.safetensors. Not here: dropout, biases, embeddings, MLA's
+// kv_b_proj (never a product of its own), multi-token prediction, and in a mixture of experts the feed-forward layers:
+// the routed ones, and the others because peft takes gate_proj, up_proj and down_proj for those.
 #pragma once
 
 #include <cstdint>

@@ -117,7 +117,9 @@ size_t skip_mathematics(std::string_view text, size_t at, NextFinder& bracket, N
   if (rest.starts_with("$$")) return after(text.find("$$", at + 2), 2);
   if (rest.starts_with('$')) {
     const size_t close = text.find_first_of("$\n", at + 1);
-    return close != kNone && text[close] == '$' ? close + 1 : at + 1;
+    if (close == kNone || text[close] != '$') return at + 1;
+    const bool is_price = close + 1 < text.size() && text[close + 1] >= '0' && text[close + 1] <= '9';
+    return is_price ? at + 1 : close + 1;
   }
   if (rest.starts_with("\\[")) return after(bracket.next(at + 2), 2);
   if (rest.starts_with("\\(")) return after(parenthesis.next(at + 2), 2);

@@ -3,9 +3,9 @@
 // word or its language; here:
 //
 //   - The thoughts are what stands before the last </think> (after <think>, if it is there), else the whole completion.
-//   - Mathematics between dollar signs or in \( \) and \[ \], commands, and single letters are no words. A word is a
-//   run of letters of one
-//     script, or one Chinese character.
+//   - Mathematics between dollar signs or in \( \) and \[ \], commands, and single letters are no words; a dollar
+//     sign before a digit ends no mathematics ($5 .. $6 are prices). A word is a run of letters of one script, or one
+//     Chinese character.
 //   - zh: Chinese characters, but not in a sentence that has kana (Japanese).
 //     ru: Cyrillic words without letters that Russian does not have.
 //     en: Latin words, but not those of a sentence in which common words of German, French, Spanish, Italian,

@@ -230,7 +230,7 @@ struct RlConfig {
     v("use_bias_correction_kl", use_bias_correction_kl,
       "the KL term is weighed by the ratio, so that its gradient is that of the reverse KL (TRL's default)");
     v("ref_model_sync_steps", ref_model_sync_steps, kCount,
-      "the policy replaces the reference every so many steps; 0: never");
+      "the policy replaces the reference every so many steps, from the next rollout on; 0: never");
     v("scale_rewards", scale_rewards, Words{"none", "group", "batch"},
       "standard deviation that advantages are divided by");
     v("sample_std", sample_std, "divide by n-1 in that deviation, as TRL does (default: n, as the paper)");

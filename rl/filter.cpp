@@ -13,15 +13,13 @@
 namespace hone {
 namespace {
 
-constexpr const char* kReasons[]{"unfinished", "wrong",    "too_hard",   "too_easy",      "too_short",
+constexpr const char* kReasons[]{"python", "unfinished", "wrong",    "too_hard",   "too_easy",      "too_short",
                                  "too_long",   "language", "repetition", "not_rewritten", "duplicate",
                                  "per_prompt", "balance",  "limit"};
 
-std::string prompt_of(const Row& row) {
-  return (row.contains("prompt") ? row["prompt"] : field(row, "prompt_ids", "a data set")).dump();
-}
+std::string prompt_of(const Row& row) { return row.at(row.contains("prompt") ? "prompt" : "prompt_ids").dump(); }
 
-bool is_correct(const Row& row) { return field(row, "verdict", "correct_only or a pass rate") == "correct"; }
+bool is_correct(const Row& row) { return row.at("verdict") == "correct"; }
 
 bool repeats(const std::vector<int32_t>& ids, size_t n) {
   std::set<std::vector<int32_t>> seen;
@@ -32,6 +30,10 @@ bool repeats(const std::vector<int32_t>& ids, size_t n) {
   return false;
 }
 
+bool wants_pass_rates(const FilterConfig& c) {
+  return c.min_pass_rate > 0 || c.max_pass_rate < 1 || c.difficulty_bins > 0;
+}
+
 struct PassRate {
   int64_t correct = 0, total = 0;
   double value() const { return static_cast<double>(correct) / static_cast<double>(total); }
@@ -39,14 +41,19 @@ struct PassRate {
 
 class Filter {
  public:
-  Filter(const FilterConfig& config, uint64_t seed, const Rewriter& rewrite)
-      : config_(config), seed_(seed), rewrite_(rewrite) {
+  Filter(const FilterConfig& config, uint64_t seed, const Rewriter& rewrite, const RowRule& rule)
+      : config_(config), seed_(seed), rewrite_(rewrite), rule_(rule) {
     for (const char* reason : kReasons) result_.dropped[reason] = 0;
   }
 
   FilterResult run(std::vector<Row> rows) {
     result_.num_read = static_cast<int64_t>(rows.size());
-    if (wants_pass_rates()) count_correct(rows);
+    if (rule_) apply_rule(rows);
+    const std::vector<Column> columns = columns_of(config_);
+    for (const Row& row : rows) {
+      if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error("a row " + fault);
+    }
+    if (wants_pass_rates(config_)) count_correct(rows);
     keep_if_sound(std::move(rows));
     if (config_.drop_duplicates) drop_duplicates();
     if (config_.max_per_prompt > 0) drop_beyond_prompt();
@@ -56,8 +63,13 @@ class Filter {
   }
 
  private:
-  bool wants_pass_rates() const {
-    return config_.min_pass_rate > 0 || config_.max_pass_rate < 1 || config_.difficulty_bins > 0;
+  void apply_rule(std::vector<Row>& rows) {
+    std::vector<Row> kept;
+    for (const Row& row : rows) {
+      if (auto own = rule_(row)) kept.push_back(std::move(*own));
+      else ++result_.dropped["python"];
+    }
+    rows = std::move(kept);
   }
 
   void count_correct(const std::vector<Row>& rows) {
@@ -80,7 +92,7 @@ class Filter {
 
   // What is wrong with the row itself; null: nothing.
   const char* fault(const Row& row) const {
-    if (config_.finished_only && row.value("finish_reason", "eos") != "eos") return "unfinished";
+    if (config_.finished_only && row.contains("finish_reason") && row["finish_reason"] != "eos") return "unfinished";
     if (config_.correct_only && !is_correct(row)) return "wrong";
     if (config_.min_pass_rate > 0 && pass_rate(row) < config_.min_pass_rate) return "too_hard";
     if (config_.max_pass_rate < 1 && pass_rate(row) > config_.max_pass_rate) return "too_easy";
@@ -94,15 +106,15 @@ class Filter {
   }
 
   static std::vector<int32_t> ids(const Row& row) {
-    return field(row, "completion_ids", "a length or repetition_ngram").get<std::vector<int32_t>>();
+    return row.at("completion_ids").get<std::vector<int32_t>>();
   }
   static int64_t length(const Row& row) {
-    return static_cast<int64_t>(field(row, "completion_ids", "a length or repetition_ngram").size());
+    return static_cast<int64_t>(row.at("completion_ids").size());
   }
 
   // Thoughts without words are in every language.
   double language_share(const Row& row) const {
-    const auto& text = field(row, "completion", "language").get_ref<const std::string&>();
+    const auto& text = row.at("completion").get_ref<const std::string&>();
     const LanguageCount count = count_language(thoughts_of(text), config_.language);
     return count.words ? static_cast<double>(count.in_language) / static_cast<double>(count.words) : 1.0;
   }
@@ -129,7 +141,7 @@ class Filter {
   void drop_duplicates() {
     std::set<std::pair<std::string, std::string>> seen;
     keep_if("duplicate", [&](const Row& row) {
-      return seen.emplace(prompt_of(row), field(row, "completion", "drop_duplicates").dump()).second;
+      return seen.emplace(prompt_of(row), row.at("completion").dump()).second;
     });
   }
 
@@ -180,14 +192,34 @@ class Filter {
   const FilterConfig& config_;
   uint64_t seed_;
   const Rewriter& rewrite_;
+  const RowRule& rule_;
   std::map<std::string, PassRate> pass_rates_;
   FilterResult result_;
 };
 
 }  // namespace
 
-FilterResult filter_rows(std::vector<Row> rows, const FilterConfig& config, uint64_t seed, const Rewriter& rewrite) {
-  return Filter(config, seed, rewrite).run(std::move(rows));
+std::vector<Column> columns_of(const FilterConfig& c) {
+  std::vector<Column> columns;
+  if (c.correct_only || wants_pass_rates(c))
+    columns.push_back({"verdict", ColumnType::kAny, c.correct_only ? "correct_only" : "a pass rate"});
+  if (wants_pass_rates(c) || c.drop_duplicates || c.max_per_prompt > 0)
+    columns.push_back({"prompt", ColumnType::kAny, "a filter by prompt", "prompt_ids"});
+  if (c.min_length > 0 || c.max_length > 0 || c.repetition_ngram > 0)
+    columns.push_back({"completion_ids", ColumnType::kTokenIds, "a length or repetition_ngram"});
+  const char* reader = c.language != "any"                             ? "language"
+                       : !c.rewrite.empty()                            ? "rewrite"
+                       : c.max_per_prompt > 0 && c.prefer != "first"   ? "prefer"
+                                                                       : nullptr;
+  if (reader) columns.push_back({"completion", ColumnType::kText, reader});
+  else if (c.drop_duplicates) columns.push_back({"completion", ColumnType::kAny, "drop_duplicates"});
+  if (!c.rewrite.empty()) columns.push_back({"prompt", ColumnType::kText, "rewrite", "", /*optional=*/true});
+  return columns;
+}
+
+FilterResult filter_rows(std::vector<Row> rows, const FilterConfig& config, uint64_t seed, const Rewriter& rewrite,
+                         const RowRule& rule) {
+  return Filter(config, seed, rewrite, rule).run(std::move(rows));
 }
 
 std::map<std::string, double> filter_metrics(const FilterResult& result) {

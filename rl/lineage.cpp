@@ -1,6 +1,7 @@
 #include "rl/lineage.h"
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <map>
 #include <set>
@@ -81,24 +82,57 @@ fs::path rows_file(const fs::path& run_dir, const std::string& stage) {
   return run_dir / "stages" / stage / "data" / "rows.jsonl";
 }
 
-std::set<int64_t> rollouts_in(const fs::path& file) {
+std::set<int64_t> ids_in(const fs::path& file) {
   std::set<int64_t> ids;
   if (!fs::exists(file)) return ids;
   for (const Row& row : read_rows(file)) {
-    if (row.contains("rollout_id")) ids.insert(row["rollout_id"].get<int64_t>());
+    for (const char* key : {"rollout_id", "rejected_rollout_id"}) {
+      if (row.contains(key) && row[key].is_number_integer()) ids.insert(row[key].get<int64_t>());
+    }
   }
   return ids;
 }
 
-/// Whether a row of the file came from the rollout; cheaper than reading the rows.
-bool holds_rollout(const fs::path& file, int64_t id) {
+/// Whether a row of the file has the id; cheaper than reading the rows.
+bool has_id(const fs::path& file, int64_t id) {
   std::ifstream in(file);
-  const std::string text = fmt::format("\"rollout_id\":{},", id);
+  const std::string text = fmt::format("rollout_id\":{}", id);  // rejected_rollout_id, too
   std::string line;
   while (std::getline(in, line)) {
-    if (line.find(text) != std::string::npos) return true;
+    const size_t at = line.find(text);
+    if (at != line.npos && !std::isdigit(static_cast<unsigned char>(line[at + text.size()]))) return true;
   }
   return false;
+}
+
+using Records = std::map<std::string, ordered_json>;
+
+/// The stages of the run whose data a stage has read. Its ids are the run's if theirs are: a file from outside may hold
+/// the ids of another run.
+std::vector<std::string> data_parents(const Records& records, const std::string& stage) {
+  std::vector<std::string> names;
+  for (const auto& parent : records.at(stage)["parents"]) {
+    const auto name = parent["stage"].get<std::string>();
+    if (parent["key"] == "data" && records.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+/// The run's rollouts that a stage's rows.jsonl holds.
+std::set<int64_t> rollouts_in(const fs::path& run_dir, const Records& records, const std::string& stage) {
+  std::set<int64_t> ids = ids_in(rows_file(run_dir, stage));
+  if (ids.empty() || records.at(stage)["kind"] == "generate") return ids;
+  std::set<int64_t> known;
+  for (const auto& parent : data_parents(records, stage)) known.merge(rollouts_in(run_dir, records, parent));
+  std::erase_if(ids, [&](int64_t id) { return !known.contains(id); });
+  return ids;
+}
+
+bool holds_rollout(const fs::path& run_dir, const Records& records, const std::string& stage, int64_t id) {
+  if (!has_id(rows_file(run_dir, stage), id)) return false;
+  return records.at(stage)["kind"] == "generate" ||
+         std::ranges::any_of(data_parents(records, stage),
+                             [&](const auto& parent) { return holds_rollout(run_dir, records, parent, id); });
 }
 
 class Tree {
@@ -114,7 +148,7 @@ class Tree {
     }
     if (!seen_.insert(stage).second) return {{"stage", stage}, {"seen", true}};
     ordered_json node = record->second;
-    node["rollouts"] = {{"own", own_rollouts(stage)}, {"data", ranges(rollouts_in(rows_file(run_dir_, stage)))}};
+    node["rollouts"] = {{"own", own_rollouts(stage)}, {"data", ranges(rollouts_in(run_dir_, records_, stage))}};
     for (auto& parent : node["parents"]) {
       const auto name = parent["stage"].get<std::string>();
       if (!name.empty()) parent["from"] = of(name);
@@ -195,7 +229,7 @@ ordered_json lineage_of_rollout(const fs::path& run_dir, int64_t rollout) {
   const auto records = read_records(run_dir);
   std::set<std::string> holders, taught, downstream;
   for (const auto& [name, record] : records) {
-    if (holds_rollout(rows_file(run_dir, name), rollout)) holders.insert(name);
+    if (holds_rollout(run_dir, records, name, rollout)) holders.insert(name);
   }
   std::string sampled_by = stage;
   if (const auto record = records.find(stage); record != records.end()) {
@@ -206,7 +240,7 @@ ordered_json lineage_of_rollout(const fs::path& run_dir, int64_t rollout) {
       }
   }
   for (const auto& [name, record] : records) {
-    if (is_one_of(record["kind"], {"sft", "distil"}) && has_parent(record, "data", holders)) taught.insert(name);
+    if (is_one_of(record["kind"], {"sft", "distil", "reward_model"}) && has_parent(record, "data", holders)) taught.insert(name);
   }
   for (size_t size = 0; downstream.size() != size || size == 0;) {
     size = downstream.size();

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <map>
+#include <stdexcept>
 
 namespace hone {
 namespace {
 
 /// What is larger for a better completion.
 double merit(const Row& row, const std::string& prefer) {
-  if (prefer == "reward") return field(row, "reward", "a pair").get<double>();
-  if (prefer == "rewritten") return row.value("rewritten", false) ? 1 : 0;
-  const auto length = static_cast<double>(field(row, "completion_ids", "a pair").size());
+  if (prefer == "reward") return row.at("reward").get<double>();
+  if (prefer == "rewritten") return row.contains("rewritten") && row["rewritten"] == true ? 1 : 0;
+  const auto length = static_cast<double>(row.at("completion_ids").size());
   return prefer == "long" ? length : -length;
 }
 
@@ -20,26 +21,39 @@ void add_pairs(std::vector<const Row*> group, const PairsConfig& config, std::ve
   for (size_t i = 0; i < most; ++i) {
     const Row &chosen = *group[i], &rejected = *group[group.size() - 1 - i];
     const double margin = merit(chosen, config.prefer) - merit(rejected, config.prefer);
-    const Row &better = field(chosen, "completion", "a pair"), &worse = field(rejected, "completion", "a pair");
+    const Row &better = chosen.at("completion"), &worse = rejected.at("completion");
     if (margin < config.min_margin || better == worse) return;
-    pairs.push_back({{"prompt", field(chosen, "prompt", "a pair")},
+    pairs.push_back({{"prompt", chosen.at("prompt")},
                      {"chosen", better},
                      {"rejected", worse},
                      {"margin", margin},
-                     {"rollout_id", field(chosen, "rollout_id", "a pair")},
-                     {"rejected_rollout_id", field(rejected, "rollout_id", "a pair")}});
+                     {"rollout_id", chosen.at("rollout_id")},
+                     {"rejected_rollout_id", rejected.at("rollout_id")}});
   }
 }
 
 }  // namespace
 
+std::vector<Column> columns_of(const PairsConfig& config) {
+  std::vector<Column> columns{{"prompt", ColumnType::kAny, "a pair"},
+                              {"completion", ColumnType::kText, "a pair"},
+                              {"rollout_id", ColumnType::kAny, "a pair"}};
+  if (config.prefer == "reward") columns.push_back({"reward", ColumnType::kNumber, "prefer: reward"});
+  else columns.push_back({"verdict", ColumnType::kAny, "a preference among the correct"});
+  if (config.prefer == "short" || config.prefer == "long")
+    columns.push_back({"completion_ids", ColumnType::kTokenIds, "prefer: " + config.prefer});
+  return columns;
+}
+
 PairsResult preference_pairs(const std::vector<Row>& rows, const PairsConfig& config) {
   std::map<std::string, size_t> places;
   std::vector<std::vector<const Row*>> groups;
+  const std::vector<Column> columns = columns_of(config);
   for (const Row& row : rows) {
-    const auto [place, is_new] = places.emplace(field(row, "prompt", "a pair").dump(), groups.size());
+    if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error("a row " + fault);
+    const auto [place, is_new] = places.emplace(row.at("prompt").dump(), groups.size());
     if (is_new) groups.emplace_back();
-    const bool counts = config.prefer == "reward" || field(row, "verdict", "a pair") == "correct";
+    const bool counts = config.prefer == "reward" ? !row.at("reward").is_null() : row.at("verdict") == "correct";
     if (counts) groups[place->second].push_back(&row);
   }
   PairsResult result{.rows = {}, .num_prompts = static_cast<int64_t>(groups.size())};

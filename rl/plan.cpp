@@ -43,15 +43,18 @@ int64_t count_lines(const fs::path& file) {
 
 class Planner {
  public:
-  Planner(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, const TaskRows& task_rows,
-          int threads)
-      : recipe_(recipe), recipe_dir_(recipe_dir), run_dir_(run_dir), task_rows_(task_rows), threads_(threads) {}
+  Planner(const Recipe& recipe, const PlanOptions& options, const TaskRows& task_rows)
+      : recipe_(recipe), options_(options), task_rows_(task_rows) {}
 
   std::vector<PlanLine> lines() {
     std::vector<PlanLine> lines;
+    bool again = false, is_over = false;
     for (const StageConfig& stage : recipe_.stages) {
+      again |= options_.from == stage.name;
       line_ = {.stage = stage.name, .kind = stage.kind, .work = {}};
-      line_.is_done = fs::exists(run_dir_ / "stages" / stage.name / "metrics.json");
+      line_.is_done = !again && fs::exists(options_.run_dir / "stages" / stage.name / "metrics.json");
+      line_.is_left_out = is_over;
+      is_over |= options_.until == stage.name;
       name_ = stage.name;
       std::visit([this](const auto& options) { add(options); }, stage.options);
       lines.push_back(line_);
@@ -69,14 +72,14 @@ class Planner {
     finish(parameters_[name_]);
   }
   void add(const SftConfig& c) {
-    add_documents(c.optim.max_steps, c.tokens_per_step);
+    add_rows(c);
     finish(parameters_[name_] = parameters_of(c.model));
   }
   void add(const DistilConfig& c) {
     if (c.model_config.empty()) return add(c.sft);
     nlohmann::json shape = c.model_config;
     shape["vocab_size"] = 128;
-    add_documents(c.sft.optim.max_steps, c.sft.tokens_per_step);
+    add_rows(c.sft);
     finish(parameters_[name_] = active_parameters(parse_recipe_model(shape, "model_config")));
   }
   void add(const RlConfig& c) {
@@ -111,6 +114,12 @@ class Planner {
     line_.trained_tokens = static_cast<double>(steps * tokens_per_step);
     line_.work = fmt::format("{} steps of {} tokens", steps, tokens_per_step);
   }
+  // Rows are counted at half their limit.
+  void add_rows(const SftConfig& c) {
+    if (c.rows_per_step == 0) return add_documents(c.optim.max_steps, c.tokens_per_step);
+    line_.trained_tokens = static_cast<double>(c.optim.max_steps * c.rows_per_step * c.max_length) / 2;
+    line_.work = fmt::format("{} steps of {} rows", c.optim.max_steps, c.rows_per_step);
+  }
   template <class Config>
   int64_t add_samples(const Config& c) {
     int64_t prompts = rows_of(c.data);
@@ -127,14 +136,14 @@ class Planner {
   /// Of an earlier stage or of a folder; 0: not known.
   double parameters_of(const std::string& model) {
     if (const auto stage = stage_of(model); !stage.empty()) return parameters_[stage];
-    fs::path folder = resolve_path(model, recipe_dir_, run_dir_);
+    fs::path folder = resolve_path(model, options_.recipe_dir, options_.run_dir);
     if (!fs::exists(folder / "config.json")) folder /= "final";
     return fs::exists(folder / "config.json") ? active_parameters(load_model_config(folder)) : 0;
   }
   int64_t rows_of(const std::string& data) {
     const auto stage = stage_of(data);
     if (!stage.empty()) return rows_[stage + data.substr(data.find('}') + 1)];
-    return count_lines(resolve_path(data, recipe_dir_, run_dir_));
+    return count_lines(resolve_path(data, options_.recipe_dir, options_.run_dir));
   }
 
   // Forward and backward are three forward passes.
@@ -142,13 +151,12 @@ class Planner {
     const bool unknown = parameters == 0 || line_.trained_tokens + line_.sampled_tokens == 0;
     line_.seconds =
         unknown ? -1
-                : parameters / threads_ * (3 * line_.trained_tokens / kTrainRate + line_.sampled_tokens / kSampleRate);
+                : parameters / options_.threads * (3 * line_.trained_tokens / kTrainRate + line_.sampled_tokens / kSampleRate);
   }
 
   const Recipe& recipe_;
-  const fs::path &recipe_dir_, &run_dir_;
+  const PlanOptions& options_;
   const TaskRows& task_rows_;
-  int threads_;
   std::string name_;
   PlanLine line_;
   std::map<std::string, double> parameters_;  // by stage
@@ -165,9 +173,8 @@ double active_parameters(const ModelConfig& config) {
   return sum;
 }
 
-std::vector<PlanLine> plan_of(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir,
-                              const TaskRows& task_rows, int threads) {
-  return Planner(recipe, recipe_dir, run_dir, task_rows, threads).lines();
+std::vector<PlanLine> plan_of(const Recipe& recipe, const PlanOptions& options, const TaskRows& task_rows) {
+  return Planner(recipe, options, task_rows).lines();
 }
 
 std::string describe(const std::vector<PlanLine>& plan) {
@@ -175,10 +182,13 @@ std::string describe(const std::vector<PlanLine>& plan) {
   double left = 0;
   bool unknown = false;
   for (const PlanLine& line : plan) {
-    const std::string time = line.is_done ? "done" : line.seconds < 0 ? "?" : "about " + format_duration(line.seconds);
+    const std::string time = line.is_left_out ? "not run"
+                             : line.is_done   ? "done"
+                             : line.seconds < 0 ? "?" : "about " + format_duration(line.seconds);
     out += fmt::format("#   {:<24} {:<9} {:<44} {}\n", line.stage, line.kind, line.work, time);
-    if (!line.is_done) left += std::max(0.0, line.seconds);
-    unknown |= !line.is_done && line.seconds < 0;
+    if (line.is_done || line.is_left_out) continue;
+    left += std::max(0.0, line.seconds);
+    unknown |= line.seconds < 0;
   }
   return out + fmt::format("#   about {}{} in all\n", format_duration(left), unknown ? " and what is not known" : "");
 }

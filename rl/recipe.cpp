@@ -237,13 +237,6 @@ std::vector<Entry> entries(const YAML::Node& map, const std::string& origin, con
   return out;
 }
 
-std::map<std::string, double> read_gates(const YAML::Node& node, const std::string& place) {
-  if (node.IsNull()) return {};
-  std::map<std::string, double> gates;
-  for (const auto& entry : entries(node, place, "gates")) gates[entry.key] = read_double(entry.value, {});
-  return gates;
-}
-
 std::string read_name(const YAML::Node& node) {
   if (!node.IsScalar() || node.Scalar().empty()) throw BadValue{"a name"};
   return node.Scalar();
@@ -263,6 +256,15 @@ void with_place(const std::string& place, const std::string& key, const YAML::No
   } catch (const BadValue& bad) {
     fail(place, fmt::format("{} is {}, allowed is {}", key, shown(node), bad.allowed));
   }
+}
+
+std::map<std::string, double> read_gates(const YAML::Node& node, const std::string& place) {
+  if (node.IsNull()) return {};
+  std::map<std::string, double> gates;
+  for (const auto& entry : entries(node, place, "gates")) {
+    with_place(entry.place, "gates." + entry.key, entry.value, [&] { gates[entry.key] = read_double(entry.value, {}); });
+  }
+  return gates;
 }
 
 Names option_keys(StageConfig& stage) {

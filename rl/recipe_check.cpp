@@ -5,7 +5,8 @@
 #include <set>
 #include <stdexcept>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "rewards/rewards.h"
 #include "rl/recipe.h"
@@ -85,6 +86,15 @@ class StageChecker {
             "num_generations is 1, but an advantage compares the completions of a prompt; use 2 or more");
     require(o.sampling.temperature > 0,
             "temperature is 0, so that the completions of a prompt are all the same; use e.g. 1");
+    const int64_t per_rollout = o.steps_per_generation * o.num_iterations;
+    require(o.optim.max_steps % per_rollout == 0 && o.optim.save_steps % per_rollout == 0,
+            fmt::format("max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, "
+                        "so that a run stops and resumes between rollouts",
+                        o.optim.max_steps, o.optim.save_steps, per_rollout));
+    require(o.sampling.top_k == 0 && o.sampling.top_p == 1 && o.sampling.min_p == 0 &&
+                o.sampling.repetition_penalty == 1,
+            "top_k, top_p, min_p and repetition_penalty must be off in training: the policy gradient is that of the "
+            "whole distribution; use temperature");
     require(o.ref_model_sync_steps == 0 || o.beta > 0,
             "ref_model_sync_steps is set, but with beta 0 there is no reference model; set beta or leave it out");
   }
@@ -100,7 +110,8 @@ class StageChecker {
     check_sampling(o.sampling);
   }
   void check_options(const RewardModelConfig& o) {
-    check_sources(o.model, o.data);
+    check_model("model", o.model);
+    check_source("data", o.data, {"pairs", "merge", "python"}, "data of pairs");
     check_optim(o.optim);
     require(o.optim.lora.rank == 0, "lora_r is set, but a reward model's new head must be trained; leave it out");
   }
@@ -150,6 +161,8 @@ class StageChecker {
 
   void check_optim(const OptimConfig& o) {
     require(o.adam_beta1 < 1 && o.adam_beta2 < 1, "adam_beta1 and adam_beta2 must be below 1");
+    require(o.lora.target_modules.empty() || o.lora.rank > 0,
+            "lora_target_modules is set, but with lora_r 0 there are no adapters; set lora_r or leave it out");
   }
   void check_sampling(const SamplingConfig& s) {
     require(
@@ -161,7 +174,7 @@ class StageChecker {
     require(std::set<std::string>(rewards.begin(), rewards.end()).size() == rewards.size(),
             "reward_funcs names a reward twice; give it one larger weight instead");
     for (const auto& reward : rewards) {
-      if (const auto folder = reward_model_of(reward)) check_source("reward_model", *folder, {"reward_model"}, false);
+      if (const auto folder = reward_model_of(reward)) check_source("reward_model", *folder, {"reward_model"}, "reward model");
     }
   }
   void check_weights(const RlConfig& o) {
@@ -178,27 +191,33 @@ class StageChecker {
     check_data(data);
   }
   void check_model(const std::string& key, const std::string& value) {
-    check_source(key, value, {"base", "sft", "rl", "distil"}, /*wants_file=*/false);
+    check_source(key, value, {"base", "sft", "rl", "distil"}, "model");
   }
   void check_data(const std::string& value) {
-    check_source("data", value, {"base", "generate", "filter", "pairs", "merge", "python"}, /*wants_file=*/true);
+    check_source("data", value, {"base", "generate", "filter", "pairs", "merge", "python"}, "data");
   }
-  void check_source(const std::string& key, const std::string& value, const Names& makers, bool wants_file) {
+  void check_source(const std::string& key, const std::string& value, const Names& makers, const std::string& what) {
     if (value.empty()) return require(false, key + " is missing; it is a path or ${stage}");
     try {
-      if (const auto ref = stage_ref(value)) check_ref(key, value, *ref, makers, wants_file);
+      if (const auto ref = stage_ref(value)) check_ref(key, value, *ref, makers, what);
     } catch (const std::invalid_argument& e) {
       require(false, key + ": " + e.what());
     }
   }
   void check_ref(const std::string& key, const std::string& value, const StageRef& ref, const Names& makers,
-                 bool wants_file) {
+                 const std::string& what) {
     const StageConfig* maker = find_earlier(key, value, ref.stage);
     if (!maker) return;
-    require(contains(makers, maker->kind), fmt::format("{} is {}, but a stage of kind {} makes no {}", key, value,
-                                                       maker->kind, wants_file ? "data" : "model"));
+    if (!contains(makers, maker->kind)) {
+      return require(false, fmt::format("{} is {}, but a stage of kind {} makes no {}", key, value, maker->kind, what));
+    }
+    const bool wants_file = key == "data";
     require(wants_file == !ref.file.empty(), fmt::format("{} is {}, but must be of the form {}", key, value,
                                                          wants_file ? "${stage}/file.jsonl" : "${stage}"));
+    if (!wants_file || ref.file.empty()) return;
+    const Names files = maker->kind == "base" ? Names{"train.jsonl", "heldout.jsonl"} : Names{"rows.jsonl"};
+    require(contains(files, ref.file), fmt::format("{} is {}, but a stage of kind {} makes {}", key, value,
+                                                   maker->kind, fmt::join(files, " and ")));
   }
   const StageConfig* find_earlier(const std::string& key, const std::string& value, const std::string& name) {
     Names earlier;

@@ -33,7 +33,7 @@ const std::set<std::string> kChangeable{"reward_funcs",      "reward_weights",  
                                         "kl_estimator",      "use_bias_correction_kl", "scale_rewards",
                                         "sample_std",        "advantage_epsilon",      "mask_truncated_completions",
                                         "shuffle_rewards",   "reflection_words",       "router_aux_loss_alpha",
-                                        "micro_batch_tokens"};
+                                        "micro_batch_tokens", "delta", "sapo_temperature_pos", "sapo_temperature_neg", "bnpo_sequences"};
 
 const StageConfig& stage_named(const Recipe& recipe, const std::string& name) {
   std::vector<std::string> names;
@@ -106,6 +106,7 @@ class Replayer {
         dir_(options.run_dir / "stages" / stage_.name),
         seed_(derive_seed(recipe_.seed, stage_.name)),
         run_(options.run_dir),
+        recipe_dir_(find_recipe_dir()),
         state_(find_start()),
         model_(starting_model()),
         optimizer_(model_.policy->parameters(), config_.optim) {
@@ -131,20 +132,31 @@ class Replayer {
     throw std::invalid_argument(fmt::format("stage {}, step {}: {}", stage_.name, options_.step, what));
   }
 
+  fs::path path_of(const std::string& value) const { return resolve_path(value, recipe_dir_, options_.run_dir); }
+
+  // What the run was told from outside of its recipe.
+  fs::path find_recipe_dir() const {
+    const auto found = run_.query("SELECT config FROM configs WHERE run_id = ?", {stage_.name});
+    const auto config = found.rows.empty() ? nlohmann::json::object()
+                                           : nlohmann::json::parse(found.rows[0][0].get<std::string>());
+    if (config.value("python_loss", false)) refuse("its loss was a Python function, which is not stored with the run");
+    return config.value("recipe_dir", fs::current_path().string());
+  }
+
   // The newest checkpoint before the step; they stand between rollouts. Without one, the stage's starting model.
   TrainerState find_start() {
     if (options_.step < 1 || options_.step > config_.optim.max_steps)
       refuse(fmt::format("the stage has the steps 1 to {}", config_.optim.max_steps));
     checkpoint_ = checkpoint_at_most(dir_, options_.step - 1);
     start_folder_ =
-        checkpoint_ ? checkpoint_->folder : resolve_path(config_.model, fs::current_path(), options_.run_dir);
+        checkpoint_ ? checkpoint_->folder : path_of(config_.model);
     return checkpoint_ ? checkpoint_->state : TrainerState{};
   }
 
   // With adapters a checkpoint holds what is added to the stage's starting model.
   Model starting_model() const {
     if (config_.optim.lora.rank == 0) return load_model(start_folder_, in_dtype());
-    Model model = load_model(resolve_path(config_.model, fs::current_path(), options_.run_dir), in_dtype());
+    Model model = load_model(path_of(config_.model), in_dtype());
     add_adapters(*model.policy, config_.optim, seed_);
     if (checkpoint_) restore_policy(*model.policy, checkpoint_->folder);
     return model;
@@ -239,15 +251,15 @@ class Replayer {
   std::vector<Minibatch> changed_minibatches(const RlConfig& changed, std::vector<Group> groups) {
     if (changed.reward_funcs != config_.reward_funcs || changed.reward_weights != config_.reward_weights) {
       const auto reward_model = [&](const std::string& folder) {
-        return model_reward(resolve_path(folder, fs::current_path(), options_.run_dir), model_.tokenizer);
+        return model_reward(path_of(folder), model_.tokenizer);
       };
-      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights, {.reward_model = reward_model});
+      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights, {options_.host.reward, reward_model});
       for (Group& g : groups) g = score({g.prompt}, std::move(g.rollouts), rewards, options_.threads)[0];
     }
     auto minibatches = make_minibatches(changed, seed_, state_.step, groups, end_token());
     if (changed.beta > 0) {
       if (!reference_) {  // it would have been the stage's starting model
-        const fs::path start = resolve_path(config_.model, fs::current_path(), options_.run_dir);
+        const fs::path start = path_of(config_.model);
         other_reference_ = load_model(start, in_dtype()).policy;
       }
       const Policy& reference = reference_ ? *reference_ : *other_reference_;
@@ -294,6 +306,7 @@ class Replayer {
   const fs::path dir_;
   const uint64_t seed_;
   RunReader run_;
+  fs::path recipe_dir_;
   std::optional<Checkpoint> checkpoint_;
   fs::path start_folder_;
   TrainerState state_;

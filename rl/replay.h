@@ -1,7 +1,7 @@
 // Counterfactual replay: a stored step computed again from what the run has kept, its rollouts in run.db and the
 // checkpoint before it. With nothing changed it is the update that was made, to the bit, and every difference is
 // reported; with another reward or loss it is the metrics and the gradient that the same rollouts would have given.
-// Reads the run directory, writes nothing.
+// Reads the run directory, writes nothing (SQLite may leave run.db-wal and run.db-shm beside run.db).
 //
 //   replay_step({.run_dir = "runs/demo", .step = 7, .overrides = {"rl.loss_type=grpo"}})
 #pragma once
@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "rl/host.h"
+
 namespace hone {
 
 struct ReplayOptions {
@@ -22,6 +24,7 @@ struct ReplayOptions {
   std::vector<std::string> overrides;  ///< as --set; what was sampled cannot change
   std::vector<std::string> rewards;    ///< in place of reward_funcs; empty: as they were
   int threads = 1;                     ///< for rewards
+  Host host = {};                      ///< rewards in Python
 };
 
 struct Replay {
@@ -39,8 +42,8 @@ struct Replay {
   std::optional<double> gradient_cosine;  ///< between its gradient with and without them
 };
 
-/// Throws std::invalid_argument for a stage, step or override that cannot be replayed, std::runtime_error for a run
-/// that lacks what is needed.
+/// Throws std::invalid_argument for a stage, step or override that cannot be replayed (a loss in Python cannot, either),
+/// std::runtime_error for a run that lacks what is needed or holds what cannot be read.
 Replay replay_step(const ReplayOptions& options);
 
 }  // namespace hone

@@ -26,6 +26,10 @@ TokenDocument scored_document(std::vector<int32_t> tokens) {
 }
 
 PreferencePair parse_pair(const Row& row, const PromptEncoder& encoder, const Model& model) {
+  const std::vector<Column> columns{{"prompt", ColumnType::kAny, "a pair"},
+                                    {"chosen", ColumnType::kText, "a pair"},
+                                    {"rejected", ColumnType::kText, "a pair"}};
+  if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error(fault);
   if (!row.at("prompt").is_string() && !encoder.chat)
     throw std::runtime_error("has chat messages, and the model has no chat template");
   const auto prompt = row.at("prompt").is_string() ? encoder.text(row["prompt"].get<std::string>())
@@ -47,10 +51,9 @@ std::vector<PreferencePair> load_pairs(const std::filesystem::path& file, const 
   std::vector<PreferencePair> pairs;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
-      pairs.push_back(parse_pair(Row::parse(line), encoder, model));
-      const size_t longest = std::max(pairs.back().chosen.size(), pairs.back().rejected.size());
-      if (static_cast<int64_t>(longest) > max_length)
-        throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", longest, max_length));
+      pairs.push_back(parse_pair(read_row(line), encoder, model));
+      for (const auto& tokens : {pairs.back().chosen, pairs.back().rejected})
+        check_length(tokens, max_length, model.policy->config());
     } catch (const std::exception& error) {
       throw std::runtime_error(fmt::format("{}:{}: this row {}; a pair is prompt, chosen and rejected", file.string(),
                                            number, error.what()));

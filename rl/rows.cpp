@@ -1,6 +1,8 @@
 #include "rl/rows.h"
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <stdexcept>
 
 #include <fmt/core.h>
@@ -10,10 +12,21 @@
 namespace hone {
 namespace {
 
-Row parse_row(const std::string& line) {
-  Row row = Row::parse(line);
-  if (!row.is_object()) throw std::runtime_error(fmt::format("found a JSON {}, not an object", row.type_name()));
-  return row;
+bool is_token_id(const Row& value) {
+  return value.is_number_integer() && (value.is_number_unsigned() || value.get<int64_t>() >= 0) &&
+         value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int32_t>::max());
+}
+
+// What the value should have been; null: it is.
+const char* wanted_in_place_of(const Row& value, ColumnType type) {
+  switch (type) {
+    case ColumnType::kAny: return nullptr;
+    case ColumnType::kText: return value.is_string() ? nullptr : "text";
+    case ColumnType::kNumber: return value.is_number() || value.is_null() ? nullptr : "a number";
+    case ColumnType::kTokenIds:
+      return value.is_array() && std::ranges::all_of(value, is_token_id) ? nullptr : "a list of token ids";
+  }
+  return nullptr;
 }
 
 // Cells of the query below.
@@ -52,13 +65,43 @@ void for_each_line(const std::filesystem::path& file,
   }
 }
 
-std::vector<Row> read_rows(const std::filesystem::path& file) {
+Row read_row(const std::string& line) {
+  try {
+    Row row = Row::parse(line);
+    if (row.is_object()) return row;
+    throw std::runtime_error(fmt::format("is a JSON {}, not an object", row.type_name()));
+  } catch (const nlohmann::json::parse_error& error) {
+    throw std::runtime_error(fmt::format("is no valid JSON near character {}", error.byte));
+  } catch (const nlohmann::json::out_of_range&) {
+    throw std::runtime_error("has a number beyond JSON's double precision");
+  }
+}
+
+std::string fault_of(const Row& row, const std::vector<Column>& columns) {
+  for (const Column& c : columns) {
+    if (!row.contains(c.key)) {
+      if (c.optional || row.contains(c.or_else)) continue;
+      return fmt::format("has {}, which {} needs",
+                         c.or_else.empty() ? fmt::format("no \"{}\"", c.key)
+                                           : fmt::format("neither \"{}\" nor \"{}\"", c.key, c.or_else),
+                         c.wanted_by);
+    }
+    const char* wanted = wanted_in_place_of(row[c.key], c.type);
+    if (wanted) return fmt::format("has a \"{}\" that is not {}, which {} needs", c.key, wanted, c.wanted_by);
+  }
+  return "";
+}
+
+std::vector<Row> read_rows(const std::filesystem::path& file, const std::vector<Column>& columns) {
   std::vector<Row> rows;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
-      rows.push_back(parse_row(line));
+      Row row = read_row(line);
+      if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error(fault);
+      rows.push_back(std::move(row));
     } catch (const std::exception& error) {
-      throw std::runtime_error(fmt::format("{}:{}: {}; mend or remove the line", file.string(), number, error.what()));
+      throw std::runtime_error(
+          fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
     }
   });
   if (rows.empty()) throw std::runtime_error(file.string() + ": holds no row");
@@ -79,12 +122,6 @@ void write_lines(const std::filesystem::path& file, const Rows& rows) {
 }
 
 }  // namespace
-
-const Row& field(const Row& row, const char* key, const char* wanted_by) {
-  if (row.contains(key)) return row[key];
-  throw std::runtime_error(
-      fmt::format("a row has no \"{}\", which {} needs; take rows of a generate stage", key, wanted_by));
-}
 
 void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows) { write_lines(file, rows); }
 void write_rows(const std::filesystem::path& file, const std::vector<std::string>& rows) { write_lines(file, rows); }

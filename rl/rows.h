@@ -28,12 +28,27 @@ using Row = nlohmann::ordered_json;
 void for_each_line(const std::filesystem::path& file,
                    const std::function<void(const std::string& line, int64_t number)>& body);
 
-/// The rows of a file in order; empty lines are skipped. Throws std::runtime_error naming file and line for a line that
-/// is no JSON object, and for a file that cannot be read or holds no row.
-std::vector<Row> read_rows(const std::filesystem::path& file);
+/// What is asked of a column: anything, text, a number or null, token ids (whole numbers from 0 to 2^31 - 1).
+enum class ColumnType { kAny, kText, kNumber, kTokenIds };
 
-/// row[key]. Throws std::runtime_error that names `wanted_by`, which needs it, for a row without.
-const Row& field(const Row& row, const char* key, const char* wanted_by);
+/// A column that `wanted_by` needs of every row, or what may stand in its place.
+struct Column {
+  std::string key;
+  ColumnType type;
+  std::string wanted_by;
+  std::string or_else = {};  ///< another key; where it is there, `key` may be missing
+  bool optional = false;     ///< a row without it is sound
+};
+
+/// What a row lacks or has of another type, as "has no .."; empty: nothing.
+std::string fault_of(const Row& row, const std::vector<Column>& columns);
+
+/// One line. Throws std::runtime_error, as "is ..", for what is no JSON object.
+Row read_row(const std::string& line);
+
+/// The rows of a file in order; empty lines are skipped. Throws std::runtime_error naming file and line for a line that
+/// is no JSON object or has a fault, and for a file that cannot be read or holds no row.
+std::vector<Row> read_rows(const std::filesystem::path& file, const std::vector<Column>& columns = {});
 
 /// Makes the folder and writes the file whole or not at all; the texts are rows, too, a line each.
 void write_rows(const std::filesystem::path& file, const std::vector<Row>& rows);

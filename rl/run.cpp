@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <stdexcept>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -39,12 +40,6 @@ const Task& task_named(const std::string& name, const Tasks& tasks) {
   throw std::invalid_argument(fmt::format("task '{}' is unknown; the tasks are: {}", name, fmt::join(known, ", ")));
 }
 
-void need_python(bool there, const std::string& function) {
-  if (there) return;
-  throw std::invalid_argument(fmt::format(
-      "'{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`", function));
-}
-
 // A gate may leave out the eval_ of its metric.
 std::optional<double> gate_value(const Metrics& metrics, const std::string& name) {
   for (const std::string& key : {name, "eval_" + name}) {
@@ -53,13 +48,39 @@ std::optional<double> gate_value(const Metrics& metrics, const std::string& name
   return std::nullopt;
 }
 
+size_t stage_index(const Recipe& recipe, const std::string& name) {
+  const auto found = std::ranges::find(recipe.stages, name, &StageConfig::name);
+  if (found != recipe.stages.end()) return static_cast<size_t>(found - recipe.stages.begin());
+  std::vector<std::string> names;
+  for (const auto& s : recipe.stages) names.push_back(s.name);
+  throw std::invalid_argument(
+      fmt::format("stage '{}' is not in the recipe; its stages are: {}", name, fmt::join(names, ", ")));
+}
+
+// What is kept of a run must be what this recipe would make: the seed, and every stage before the first that runs.
+void check_kept(const Recipe& recipe, const Recipe& stored, const std::string& from, const fs::path& run_dir) {
+  const auto refuse = [&](const std::string& what) {
+    throw std::invalid_argument(
+        fmt::format("--from {}: {} in the recipe that made {}, and what it made would be kept; "
+                    "repeat from there, or choose another --run-dir",
+                    from, what, run_dir.string()));
+  };
+  if (stored.seed != recipe.seed) refuse(fmt::format("seed is {}, not {},", stored.seed, recipe.seed));
+  for (size_t i = 0; recipe.stages[i].name != from; ++i) {
+    const StageConfig& stage = recipe.stages[i];
+    if (i >= stored.stages.size() || stored.stages[i].name != stage.name)
+      refuse(fmt::format("stage '{}' is not in this place", stage.name));
+    if (options_of(stored.stages[i]) != options_of(stage)) refuse(fmt::format("stage '{}' is another", stage.name));
+  }
+}
+
 class Run {
  public:
   Run(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out)
       : recipe_(recipe),
         options_(options),
         tasks_(tasks),
-        lock_((check_directory(), options.run_dir)),
+        lock_((check_run(recipe, options), options.run_dir)),
         store_(open_store()),
         progress_(out, options.progress) {}
 
@@ -90,31 +111,6 @@ class Run {
     return resolve_path(value, options_.recipe_dir, options_.run_dir);
   }
 
-  // Everything that can be refused before anything is written.
-  void check_directory() const {
-    for (const auto& name : {options_.from, options_.until}) {
-      if (name &&
-          std::none_of(recipe_.stages.begin(), recipe_.stages.end(), [&](const auto& s) { return s.name == *name; })) {
-        throw std::invalid_argument(
-            fmt::format("stage '{}' is not in the recipe; its stages are: {}", *name, stage_names()));
-      }
-    }
-    const fs::path recipe_file = options_.run_dir / "recipe.yaml";
-    if (!fs::exists(recipe_file)) return;
-    if (!options_.resume && !options_.from) {
-      throw std::invalid_argument(
-          fmt::format("{} holds a run already; go on with --resume, repeat from a stage with --from "
-                      "STAGE, or choose another --run-dir",
-                      options_.run_dir.string()));
-    }
-    if (!options_.from && read_file(recipe_file) != to_yaml(recipe_)) {
-      throw std::invalid_argument(
-          fmt::format("{} was made by another recipe (or other --set values): compare {}; resume with "
-                      "the same, or choose another --run-dir",
-                      options_.run_dir.string(), recipe_file.string()));
-    }
-  }
-
   // All of them at once, the last first: whenever this is cut short, no stage is left that rests on one that is gone.
   void forget_from(const std::string& first) {
     for (auto stage = recipe_.stages.rbegin(); stage != recipe_.stages.rend(); ++stage) {
@@ -122,12 +118,6 @@ class Run {
       store_->remove_stage(stage->name);
       if (stage->name == first) return;
     }
-  }
-
-  std::string stage_names() const {
-    std::vector<std::string> names;
-    for (const auto& s : recipe_.stages) names.push_back(s.name);
-    return fmt::format("{}", fmt::join(names, ", "));
   }
 
   std::unique_ptr<RunStore> open_store() const {
@@ -145,7 +135,10 @@ class Run {
                                progress_,
                                made_by(recipe_, stage, options_.recipe_dir, options_.run_dir),
                                options_.host};
-    store_->write_config(stage.name, options_of(stage).dump());
+    nlohmann::json config = options_of(stage);
+    config["recipe_dir"] = options_.recipe_dir.string();  // what paths of the recipe begin at, for a replay
+    config["python_loss"] = stage.kind == "rl" && options_.host.loss != nullptr;
+    store_->write_config(stage.name, config.dump());
     for (const fs::path& folder : {dir, dir / "data"}) remove_stale_temporaries(folder);
     const Metrics metrics = std::visit([&](const auto& config) { return run_kind(config, context); }, stage.options);
     fs::create_directories(dir);
@@ -209,12 +202,14 @@ class Run {
     Rewriter rewrite;
     if (!config.rewrite.empty()) {
       rewrite = [&task = task_named(config.rewrite, tasks_)](const Row& row) {
-        return task.rewrite({.text = row.value("prompt", ""), .token_ids = {}, .columns = row.dump()},
+        return task.rewrite({.text = row.contains("prompt") ? row["prompt"].get<std::string>() : "", .token_ids = {}, .columns = row.dump()},
                             row.at("completion").get<std::string>());
       };
     }
+    // a function of the user's may add the columns that the rest needs
+    const auto columns = config.python.empty() ? columns_of(config) : std::vector<Column>{};
     const FilterResult result =
-        filter_rows(own_filter(config, read_rows(path_of(config.data))), config, stage.seed, rewrite);
+        filter_rows(read_rows(path_of(config.data), columns), config, stage.seed, rewrite, own_rule(config));
     note(fmt::format("{}: {}", stage.name, filter_summary(result)));
     if (result.rows.empty()) {
       throw std::runtime_error(fmt::format("stage {}: no row is left; loosen the filter or sample more", stage.name));
@@ -222,16 +217,10 @@ class Run {
     return store_rows(stage, result.rows, filter_metrics(result));
   }
 
-  // What the Python function of a filter keeps, before all else that the filter asks.
-  std::vector<Row> own_filter(const FilterConfig& config, std::vector<Row> rows) const {
-    if (config.python.empty()) return rows;
+  RowRule own_rule(const FilterConfig& config) const {
+    if (config.python.empty()) return {};
     need_python(options_.host.filter != nullptr, config.python);
-    const auto keep = options_.host.filter(config.python);
-    std::vector<Row> kept;
-    for (const Row& row : rows) {
-      if (auto own = keep(row)) kept.push_back(std::move(*own));
-    }
-    return kept;
+    return options_.host.filter(config.python);
   }
 
   Metrics run_kind(const PythonConfig& config, const StageContext& stage) {
@@ -245,7 +234,7 @@ class Run {
   }
 
   Metrics run_kind(const PairsConfig& config, const StageContext& stage) {
-    const PairsResult result = preference_pairs(read_rows(path_of(config.data)), config);
+    const PairsResult result = preference_pairs(read_rows(path_of(config.data), columns_of(config)), config);
     note(fmt::format("{}: {} pairs; {} of {} prompts have none", stage.name, result.rows.size(), result.num_without,
                      result.num_prompts));
     if (result.rows.empty())
@@ -355,6 +344,36 @@ class Run {
 };
 
 }  // namespace
+
+void need_python(bool there, const std::string& function) {
+  if (there) return;
+  throw std::invalid_argument(fmt::format(
+      "'{}' is a Python function, and this program has no Python; use `python -m hone` in place of `hone`", function));
+}
+
+void check_run(const Recipe& recipe, const RunOptions& options) {
+  const auto& [from, until] = std::tie(options.from, options.until);
+  const size_t first = from ? stage_index(recipe, *from) : 0;
+  if (until && stage_index(recipe, *until) < first)
+    throw std::invalid_argument(fmt::format("--until {} comes before --from {}: nothing would run", *until, *from));
+  if (fs::exists(options.run_dir) && !fs::is_directory(options.run_dir))
+    throw std::invalid_argument(options.run_dir.string() + " is a file; --run-dir names the folder of a run");
+  const fs::path file = options.run_dir / "recipe.yaml";
+  if (!fs::exists(file)) return;
+  if (from) return check_kept(recipe, load_recipe(file), *from, options.run_dir);
+  if (!options.resume) {
+    throw std::invalid_argument(
+        fmt::format("{} holds a run already; go on with --resume, repeat from a stage with --from "
+                    "STAGE, or choose another --run-dir",
+                    options.run_dir.string()));
+  }
+  if (read_file(file) != to_yaml(recipe)) {
+    throw std::invalid_argument(
+        fmt::format("{} was made by another recipe (or other --set values): compare {}; resume with "
+                    "the same, or choose another --run-dir",
+                    options.run_dir.string(), file.string()));
+  }
+}
 
 void run_recipe(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out) {
   Run(recipe, options, tasks, out).all();

@@ -31,7 +31,14 @@ struct RunOptions {
 /// The tasks by name, handed in by cli/.
 using Tasks = std::map<std::string, Task>;
 
-/// Runs the recipe. Throws std::invalid_argument for what is wrong with recipe or directory (nothing is written then),
+/// Throws std::invalid_argument unless `there`: the host has the means to call a Python function.
+void need_python(bool there, const std::string& function);
+
+/// All that can be refused before anything is written: stages that are not there, --until before --from, a directory
+/// that holds another run, or one of which --from would keep what another recipe made. Throws std::invalid_argument.
+void check_run(const Recipe& recipe, const RunOptions& options);
+
+/// Runs the recipe. Throws std::invalid_argument for what check_run() refuses (nothing is written then),
 /// std::runtime_error when a stage fails or a gate is not reached.
 void run_recipe(const Recipe& recipe, const RunOptions& options, const Tasks& tasks, std::ostream& out);
 

@@ -128,18 +128,21 @@ namespace {
 
 std::vector<int32_t> field(const Row& row, const std::string& key, const Tokenizer& tokenizer, bool special,
                            bool use_ids) {
-  if (row.contains(key + "_ids") && (use_ids || !row.contains(key)))
-    return row.at(key + "_ids").get<std::vector<int32_t>>();
-  return tokenizer.encode(row.at(key).get<std::string>(), special);
+  const bool has_ids = row.contains(key + "_ids") && (use_ids || !row.contains(key));
+  const Column column{has_ids ? key + "_ids" : key, has_ids ? ColumnType::kTokenIds : ColumnType::kText, "training"};
+  if (const auto fault = fault_of(row, {column}); !fault.empty()) throw std::runtime_error(fault);
+  if (has_ids) return row[column.key].get<std::vector<int32_t>>();
+  return tokenizer.encode(row[column.key].get<std::string>(), special);
 }
 
 /// The row's prompt, which is empty when all is learnt, and completion.
-Conversation parse_row(const Row& row, const Model& model, bool use_ids) {
+Conversation tokens_of(const Row& row, const Model& model, bool use_ids) {
   const Tokenizer& tokenizer = model.tokenizer;
   const bool has_ids = use_ids && row.contains("prompt_ids");
   if (!has_ids && row.contains("messages")) return encode_conversation(model, Row::array(), row["messages"]);
   if (!has_ids && row.contains("prompt") && row["prompt"].is_array()) {
-    const Row& answer = row.at("completion");
+    if (!row.contains("completion")) throw std::runtime_error("has no \"completion\", which training needs");
+    const Row& answer = row["completion"];
     return encode_conversation(model, row["prompt"],
                                answer.is_string() ? Row{{{"role", "assistant"}, {"content", answer}}} : answer);
   }
@@ -150,7 +153,9 @@ Conversation parse_row(const Row& row, const Model& model, bool use_ids) {
 }
 
 TokenDocument parse_document(const Row& row, const Model& model, const SftConfig& config) {
-  auto [tokens, completion] = parse_row(row, model, config.use_token_ids);
+  auto [tokens, completion] = tokens_of(row, model, config.use_token_ids);
+  if (tokens.empty() && config.on_policy_share > 0)
+    throw std::runtime_error("has no prompt that a student could go on from, and on_policy_share is set");
   TokenDocument d{std::move(tokens), 1};
   if (config.completion_only_loss) d.loss_from = std::max<int64_t>(1, static_cast<int64_t>(d.tokens.size()));
   d.tokens.insert(d.tokens.end(), completion.begin(), completion.end());
@@ -192,10 +197,8 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
   std::vector<TokenDocument> documents;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
-      documents.push_back(parse_document(Row::parse(line), model, config));
-      const auto length = static_cast<int64_t>(documents.back().tokens.size());
-      if (length > config.max_length)
-        throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, config.max_length));
+      documents.push_back(parse_document(read_row(line), model, config));
+      check_length(documents.back().tokens, config.max_length, model.policy->config());
     } catch (const std::exception& error) {
       throw std::runtime_error(
           fmt::format("{}:{}: this row {}; mend or remove it", file.string(), number, error.what()));
@@ -203,6 +206,19 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
   });
   if (documents.empty()) throw std::runtime_error(file.string() + ": holds no row");
   return documents;
+}
+
+void check_length(const std::vector<int32_t>& tokens, int64_t max_length, const ModelConfig& config) {
+  const auto length = static_cast<int64_t>(tokens.size());
+  if (length > max_length) throw std::runtime_error(fmt::format("has {} tokens, max_length is {}", length, max_length));
+  if (length > config.max_position_embeddings) {
+    throw std::runtime_error(fmt::format("has {} tokens, and the model's max_position_embeddings is {}", length,
+                                         config.max_position_embeddings));
+  }
+  for (const int32_t id : tokens) {
+    if (id < 0 || id >= config.vocab_size)
+      throw std::runtime_error(fmt::format("has the token id {}, and the vocabulary {} tokens", id, config.vocab_size));
+  }
 }
 
 void check_same_vocabulary(const Model& student, const Model& teacher) {

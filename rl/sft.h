@@ -31,10 +31,14 @@ Metrics train_base(const BaseConfig& config, const StageContext& stage, const Ta
 
 /// Rows of {"prompt", "completion"}, {"text"}, {"messages"} or {"prompt_ids", "completion_ids"}, the end token added
 /// where it is missing. A prompt may be chat messages, its completion then messages or the assistant's text. All of
-/// "text" and "messages" is learnt. Throws std::runtime_error naming file and line for a broken row or one beyond
-/// max_length.
+/// "text" and "messages" is learnt. Throws std::runtime_error naming file and line for a broken row, one that
+/// check_length() refuses, and one without a prompt where on_policy_share wants the student to go on from it.
 std::vector<TokenDocument> load_documents(const std::filesystem::path& file, const Model& model,
                                           const SftConfig& config);
+
+/// Throws std::runtime_error, as "has ..", for more tokens than max_length or max_position_embeddings, and for an id
+/// outside of the vocabulary.
+void check_length(const std::vector<int32_t>& tokens, int64_t max_length, const ModelConfig& config);
 
 /// Trains on documents in an order that is a permutation an epoch. The teacher may be null. Throws
 /// std::invalid_argument for one of another vocabulary.

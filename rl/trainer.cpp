@@ -218,31 +218,11 @@ class Trainer {
   double seconds_store_ = 0;  // what handing the last step to the store's thread took
 };
 
-void check(const RlConfig& c, const StageContext& stage, const std::vector<Prompt>& prompts) {
-  const int64_t per_rollout = c.steps_per_generation * c.num_iterations;
-  auto refuse = [&](const std::string& what) {
-    throw std::invalid_argument(fmt::format("stage {}: {}", stage.name, what));
-  };
-  if (prompts.empty()) refuse("its data hold no prompt");
-  if (c.optim.max_steps % per_rollout != 0 || c.optim.save_steps % per_rollout != 0) {
-    refuse(fmt::format(
-        "max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, so "
-        "that a run stops and resumes between rollouts",
-        c.optim.max_steps, c.optim.save_steps, per_rollout));
-  }
-  const SamplingOptions& s = c.sampling;
-  if (s.top_k > 0 || s.top_p < 1 || s.min_p > 0 || s.repetition_penalty != 1) {
-    refuse(
-        "top_k, top_p, min_p and repetition_penalty must be off in training: the policy gradient is that of the whole "
-        "distribution; use temperature");
-  }
-}
-
 }  // namespace
 
 Metrics train_rl(const RlConfig& config, const StageContext& stage, Model start, const std::vector<Prompt>& prompts,
                  const std::vector<NamedReward>& rewards) {
-  check(config, stage, prompts);
+  if (prompts.empty()) throw std::invalid_argument(fmt::format("stage {}: its data hold no prompt", stage.name));
   return Trainer(config, stage, std::move(start), prompts, rewards).run();
 }
 

@@ -93,6 +93,35 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
         copy = self.copy_of_model()
         (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-100])
         self.train_refused(2, ["rl", "model.safetensors"], self.outside_recipe(model=copy))
+        self.train_refused(2, ["rl", "max_completion_length is 400", "max_position_embeddings is 96"], self.recipe, "--set", "rl.max_completion_length=400")
+
+    def test_rows_of_a_recipe(self):
+        """Data from outside of the run is read before anything is written, whatever stage is to read it."""
+        good = {"prompt": "1", "completion": "2"}
+        stage = {
+            "sft": "kind: sft, model: MODEL, max_steps: 1",
+            "on_policy": "kind: sft, model: MODEL, logit_teacher: MODEL, on_policy_share: 1, max_completion_length: 4, max_steps: 1",
+            "judge": "kind: reward_model, model: MODEL, max_steps: 1",
+            "filter": "kind: filter, max_length: 9, correct_only: false",
+            "pairs": "kind: pairs"}
+        for kind, row, words in (
+                ("sft", "{", ["is no valid JSON"]),
+                ("sft", {"prompt": "1"}, ['has no "completion"']),
+                ("sft", {"prompt": 3, "completion": "2"}, ['"prompt" that is not text']),
+                ("sft", {"prompt_ids": [1], "completion_ids": [2.5]}, ["not a list of token ids"]),
+                ("sft", {"prompt_ids": [1], "completion_ids": [4294967298]}, ["not a list of token ids"]),
+                ("sft", {"prompt_ids": [1], "completion_ids": [999]}, ["the token id 999"]),
+                ("sft", {"prompt_ids": [1], "completion_ids": [1] * 330}, ["331 tokens", "max_position_embeddings"]),
+                ("on_policy", {"text": "1 2"}, ["has no prompt"]),
+                ("judge", {"prompt": "1", "chosen": "1"}, ['has no "rejected"']),
+                ("filter", {"completion": "1", "completion_ids": [1]}, ['neither "prompt" nor "prompt_ids"']),
+                ("filter", good | {"completion_ids": "abc"}, ["not a list of token ids", "a length"]),
+                ("pairs", good | {"rollout_id": 1, "reward": "1"}, ['"reward" that is not a number'])):
+            first = good | {"rollout_id": 1, "reward": 1, "completion_ids": [1], "chosen": "1", "rejected": "2"}
+            data = write_jsonl(self.tmp / "rows.jsonl", [first, row])
+            recipe = self.recipe_with(f'stages: [{{name: s, {stage[kind].replace("MODEL", str(self.model))}, data: "{data}"}}]')
+            with self.subTest(kind=kind, row=row):
+                self.train_refused(2, ["stage 's'", "rows.jsonl:2", *words], recipe)
 
     # ---- run directories ------------------------------------------------------------------------------------------
 
@@ -108,6 +137,11 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
             self.refused(2, ["another recipe"], "train", self.recipe, "--run-dir", run, "--resume", "--set", "rl.max_steps=3")
             for flag in ("--until", "--from"):
                 self.refused(2, ["nostage", "base, before, rl"], "train", self.recipe, "--run-dir", run, "--resume", flag, "nostage")
+            self.refused(2, ["--until base", "--from rl"], "train", self.recipe, "--run-dir", run, "--from", "rl", "--until", "base")
+            for change, words in (("seed=9", ["seed"]), ("base.learning_rate=0.1", ["stage 'base'"])):
+                self.refused(2, ["--from rl", *words], "train", self.recipe, "--run-dir", run, "--from", "rl", "--set", change)
+            self.refused(2, [str(self.recipe), "is a file"], "train", self.recipe, "--run-dir", self.recipe)
+        self.ok("train", self.recipe, "--run-dir", run, "--from", "rl", "--set", "rl.learning_rate=1.0e-3")
 
     def test_run_directory_in_use(self):
         run = self.copy_of_run()

@@ -184,6 +184,29 @@ class ResumeTest(unittest.TestCase):
         teacher = next(p for p in tree["parents"] if p["key"] == "teacher")
         self.assertEqual(teacher["sha256"], hashlib.sha256(weights).hexdigest())
 
+    def test_lineage_does_not_take_the_ids_of_another_run_for_its_own(self):
+        """Rows from outside hold rollout ids, too; pairs hold those of the completions that were rejected."""
+        whole = self.root / "whole/stages"
+        rows = [json.loads(line) for line in (whole / "samples/data/rows.jsonl").read_text().splitlines()]
+        (self.root / "outside.jsonl").write_text("".join(json.dumps(row | {"rollout_id": i}) + "\n" for i, row in enumerate(rows, 1)))
+        (self.root / "lineage.yaml").write_text(f"""
+stages:
+  - {{name: samples, kind: generate, model: {whole}/rl/final, data: {whole}/base/data/train.jsonl, limit: 4, num_generations: 4,
+     max_completion_length: 60, reward_funcs: ["soft_overlong_punishment:max_completion_len=60,soft_punish_cache=60"]}}
+  - {{name: outside, kind: filter, data: outside.jsonl, correct_only: false}}
+  - {{name: pairs, kind: pairs, data: "${{samples}}/rows.jsonl"}}
+  - {{name: judge, kind: reward_model, model: {whole}/rl/final, data: "${{pairs}}/rows.jsonl", pairs_per_step: 2, max_steps: 1}}
+  - {{name: student, kind: sft, model: {whole}/rl/final, data: "${{outside}}/rows.jsonl", max_steps: 1}}
+""")
+        run = self.root / "lineage"
+        subprocess.run([HONE, "train", str(self.root / "lineage.yaml"), "--run-dir", str(run)], check=True, stdout=subprocess.DEVNULL)
+        pair = json.loads((run / "stages/pairs/data/rows.jsonl").read_text().splitlines()[0])
+        for key in ("rollout_id", "rejected_rollout_id"):
+            rollout = self.inspect(run, str(pair[key]))
+            self.assertEqual((rollout["in"], rollout["taught"]), (["pairs", "samples"], ["judge"]), key)
+        parents = {p["key"]: p for p in self.inspect(run, "student")["parents"]}
+        self.assertEqual(parents["data"]["from"]["rollouts"]["data"], [], "outside's rows have the ids 1 to 240, but of another run")
+
     @staticmethod
     def inspect(run, what):
         command = [HONE, "inspect", str(run), "--lineage", what, "--json"]

@@ -22,7 +22,8 @@ stages:
   - {name: sft, kind: sft, model: BASE, data: ROWS, tokens_per_step: 200, learning_rate: 2.0e-2, max_steps: 8, OPTIONS}
 """
 FAMILIES = {"llama": "lora_r: 4, lora_alpha: 16", "qwen2": "lora_r: 2, lora_target_modules: [q_proj, v_proj, down_proj]",
-            "deepseek": "lora_r: 4, lora_target_modules: [q_a_proj, q_b_proj, kv_a_proj_with_mqa, o_proj]"}
+            "deepseek": "lora_r: 4", "qwen3-moe-mixed-layers": "lora_r: 4",
+            "deepseek-no-q-lora": "lora_r: 4, lora_target_modules: [q_proj, kv_a_proj_with_mqa, o_proj]"}
 TOLERANCE = 2e-5  # times max(1, largest |logit|)
 
 

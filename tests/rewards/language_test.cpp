@@ -54,6 +54,7 @@ TEST(LanguageConsistency, OnlyTheThoughtsCount) {
 TEST(LanguageConsistency, MathematicsIsNoLanguage) {
   EXPECT_EQ(share("so \\(абв\\) and $где$ and \\[ \\text{да} \\] is \\frac x y", "en"), 1.0);
   EXPECT_EQ(share("by Erdős and Poincaré we know", "en"), 1.0) << "names are not counted";
+  EXPECT_DOUBLE_EQ(share("it costs $5 and then 我们 pay $6 more", "en"), 6.0 / 8) << "prices";
   const auto none = score_text("<think>$x$ 3 + 4 = 7 y</think>we add", "en");
   EXPECT_EQ(none.value, 0.0);
   EXPECT_EQ(none.verdict, Verdict::kWrong);

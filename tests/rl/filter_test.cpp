@@ -136,6 +136,19 @@ TEST(Filter, SaysWhatARowLacks) {
   }
 }
 
+TEST(Filter, CountsWhatTheUsersRuleDrops) {
+  const RowRule even = [](const Row& r) -> std::optional<Row> {
+    if (r["rollout_id"].get<int>() % 2) return {};
+    Row own = r;
+    own["mark"] = true;
+    return own;
+  };
+  const auto result = filter_rows({row(1, "p", "a"), row(2, "p", "b"), row(4, "p", "b"), row(3, "p", "c")}, {}, 1, {}, even);
+  ASSERT_THAT(ids_of(result.rows), ElementsAre(2));
+  EXPECT_EQ(result.rows[0]["mark"], true);
+  EXPECT_EQ(filter_summary(result), "4 rows, 1 kept; dropped: 2 python, 1 duplicate");
+}
+
 // ---- merge ----------------------------------------------------------------------------------------------------------
 
 TEST(Merge, CountsFollowTheWeights) {
@@ -202,6 +215,9 @@ TEST(Pairs, ComparesLengthsOfCorrectOnesAlone) {
   EXPECT_THAT(ids_of_pairs(rows, {.prefer = "long"}), ElementsAre(testing::Pair(1, 3)));
   EXPECT_THAT(ids_of_pairs(rows, {.prefer = "short", .min_margin = 6}), ElementsAre());
   EXPECT_THROW(preference_pairs(rows, {}), std::runtime_error) << "no reward in these rows";
+  auto scored = rows;
+  for (Row& r : scored) r["reward"] = r["rollout_id"] == 2 ? Row() : r["rollout_id"];
+  EXPECT_THAT(ids_of_pairs(scored, {.max_per_prompt = 9}), ElementsAre(testing::Pair(3, 1))) << "2 was not scored";
   auto rewritten = rows;
   rewritten[2]["rewritten"] = true;
   EXPECT_THAT(ids_of_pairs(rewritten, {.prefer = "rewritten"}), ElementsAre(testing::Pair(3, 1)));

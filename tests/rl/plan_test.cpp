@@ -30,11 +30,15 @@ stages:
 
 int64_t task_rows(const std::string&, const std::string& file) { return file == "train.jsonl" ? 90 : 9; }
 
+PlanOptions options_of(const TemporaryDir& dir, int threads) {
+  return {.recipe_dir = dir.path(), .run_dir = dir.path(), .threads = threads};
+}
+
 TEST(Plan, CountsTokensOfEveryStage) {
   TemporaryDir dir;
   std::filesystem::create_directories(dir.path() / "stages" / "base");
   std::ofstream(dir.path() / "stages" / "base" / "metrics.json") << "{}";
-  const auto plan = plan_of(parse_recipe(kPipeline, "r.yaml"), dir.path(), dir.path(), task_rows, 2);
+  const auto plan = plan_of(parse_recipe(kPipeline, "r.yaml"), options_of(dir, 2), task_rows);
   ASSERT_EQ(plan.size(), 6u);
   EXPECT_EQ(plan[0].trained_tokens, 1000);
   EXPECT_TRUE(plan[0].is_done);
@@ -50,11 +54,31 @@ TEST(Plan, CountsTokensOfEveryStage) {
   EXPECT_THAT(text, HasSubstr("and what is not known"));
 }
 
+TEST(Plan, OfWhatIsRepeatedAndOfWhatIsLeftOut) {
+  TemporaryDir dir;
+  const Recipe recipe = parse_recipe(kPipeline, "r.yaml", {"student.rows_per_step=3", "student.max_length=100"});
+  for (const auto& stage : recipe.stages) {
+    std::filesystem::create_directories(dir.path() / "stages" / stage.name);
+    std::ofstream(dir.path() / "stages" / stage.name / "metrics.json") << "{}";
+  }
+  PlanOptions options = options_of(dir, 1);
+  options.from = "keep";
+  options.until = "student";
+  const auto plan = plan_of(recipe, options, task_rows);
+  EXPECT_TRUE(plan[2].is_done);
+  EXPECT_FALSE(plan[3].is_done);
+  EXPECT_EQ(plan[4].work, "7 steps of 3 rows");
+  EXPECT_EQ(plan[4].trained_tokens, 7 * 3 * 50);
+  EXPECT_FALSE(plan[4].is_left_out);
+  EXPECT_TRUE(plan[5].is_left_out);
+  EXPECT_THAT(describe(plan), HasSubstr("not run\n"));
+}
+
 TEST(Plan, TwiceTheThreadsHalfTheTime) {
   TemporaryDir dir;
   const Recipe recipe = parse_recipe(kPipeline, "r.yaml");
-  const auto one = plan_of(recipe, dir.path(), dir.path(), task_rows, 1);
-  const auto two = plan_of(recipe, dir.path(), dir.path(), task_rows, 2);
+  const auto one = plan_of(recipe, options_of(dir, 1), task_rows);
+  const auto two = plan_of(recipe, options_of(dir, 2), task_rows);
   EXPECT_DOUBLE_EQ(one[1].seconds, 2 * two[1].seconds);
 }
 

@@ -28,7 +28,7 @@ stages:
   - name: after
     kind: eval
     model: ${rl}
-    data: ${base}/test.jsonl
+    data: ${base}/heldout.jsonl
     reward_funcs: countdown
     reflection_words: [' wait']
 )";
@@ -187,7 +187,7 @@ TEST(RecipeError, WrongTypesAndRangesNameWhatIsAllowed) {
       {"reward_weights: {a: 1}", "allowed is a list of numbers"},
       {"reward_weights: [1, high]", "allowed is a number"},
       {"reflection_words: {a: 1}", "allowed is a list of texts"},
-      {"gates: {a: high}", "allowed is a number"},
+      {"gates: {a: high}", "gates.a is 'high', allowed is a number"},
       {"gates: 3", "gates must be a map"},
   };
   for (const auto& [line, message] : cases) {
@@ -317,6 +317,11 @@ TEST(RecipeConflict, EachIsFound) {
       {"rl.model=${base}/train.jsonl", "must be of the form ${stage}"},
       {"rl.data=${base}", "must be of the form ${stage}/file.jsonl"},
       {"after.data=${rl}/x.jsonl", "a stage of kind rl makes no data"},
+      {"rl.data=${base}/trian.jsonl", "data is ${base}/trian.jsonl, but a stage of kind base makes train.jsonl and heldout.jsonl"},
+      {"rl.reward_funcs=['reward_model:${base}']", "a stage of kind base makes no reward model"},
+      {"rl.steps_per_generation=7", "must be multiples of steps_per_generation x num_iterations = 7"},
+      {"rl.top_k=5", "must be off in training"},
+      {"rl.lora_target_modules=[q_proj]", "with lora_r 0 there are no adapters"},
       {"rl.model=${base", "neither a path nor of the form"},
       {"rl.model=a/${base}", "neither a path nor of the form"},
       {"rl.model=${base}x", "neither a path nor of the form"},

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,9 +60,27 @@ TEST(Rows, SaysWhereALineIsBroken) {
     }
     return "";
   };
-  EXPECT_THAT(error_of("{}\n\n[1]\n"), HasSubstr("r.jsonl:3: found a JSON array"));
+  EXPECT_THAT(error_of("{}\n\n[1]\n"), HasSubstr("r.jsonl:3: this row is a JSON array, not an object; mend or remove it"));
   EXPECT_THAT(error_of("{}\n{\n"), HasSubstr("r.jsonl:2: "));
   EXPECT_THAT(error_of("\n"), HasSubstr("holds no row"));
+}
+
+TEST(Rows, SaysWhatAColumnLacks) {
+  const std::vector<Column> columns{{"prompt", ColumnType::kAny, "a"},
+                                    {"text", ColumnType::kText, "b", "ids"},
+                                    {"ids", ColumnType::kTokenIds, "c", "", /*optional=*/true},
+                                    {"reward", ColumnType::kNumber, "d"}};
+  const auto fault = [&](const char* row) { return fault_of(Row::parse(row), columns); };
+  EXPECT_EQ(fault(R"({"prompt": 3, "text": "x", "reward": null})"), "");
+  EXPECT_EQ(fault(R"({"prompt": 3, "ids": [0, 2147483647], "reward": -1})"), "");
+  EXPECT_EQ(fault(R"({"text": "x", "reward": 1})"), "has no \"prompt\", which a needs");
+  EXPECT_EQ(fault(R"({"prompt": 3, "reward": 1})"), "has neither \"text\" nor \"ids\", which b needs");
+  EXPECT_EQ(fault(R"({"prompt": 3, "text": null, "reward": 1})"), "has a \"text\" that is not text, which b needs");
+  for (const char* ids : {"\"abc\"", "3", "[1, \"a\"]", "[2.5]", "[-1]", "[2147483648]", "[18446744073709551615]"}) {
+    EXPECT_THAT(fault(fmt::format(R"({{"prompt": 3, "ids": {}, "reward": 1}})", ids).c_str()),
+                HasSubstr("has a \"ids\" that is not a list of token ids, which c needs"));
+  }
+  EXPECT_THAT(fault(R"({"prompt": 3, "text": "x", "reward": "1"})"), HasSubstr("not a number"));
 }
 
 }  // namespace

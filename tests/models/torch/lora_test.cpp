@@ -86,7 +86,7 @@ TEST_P(LoraTest, MergedWeightsAreW0PlusScaledProduct) {
     ++next;
   }
   EXPECT_EQ(next, policy->parameters().adapters().size());
-  EXPECT_EQ(next, GetParam() == Architecture::kDeepseekV3 ? 12 : 14) << "adapters of two layers";
+  EXPECT_EQ(next, GetParam() == Architecture::kDeepseekV3 ? 6 : 14) << "adapters of two layers";
 }
 
 TEST_P(LoraTest, NewAdaptersChangeNothing) {
