@@ -124,10 +124,10 @@ class InputCheck {
   void check_length(const std::string& model, const SamplingConfig& sampling) {
     const int64_t positions = positions_of(model);
     if (positions == 0 || sampling.max_new_tokens < positions) return;
-    throw std::invalid_argument(
-        fmt::format("max_completion_length is {}, which leaves a prompt no room: the model's max_position_embeddings is "
-                    "{}; lower it",
-                    sampling.max_new_tokens, positions));
+    throw std::invalid_argument(fmt::format(
+        "max_completion_length is {}, which leaves a prompt no room: the model's max_position_embeddings is "
+        "{}; lower it",
+        sampling.max_new_tokens, positions));
   }
 
   void check_rows(const std::string& data, const std::vector<Column>& columns = {}) const {

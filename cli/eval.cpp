@@ -86,12 +86,14 @@ std::string diagnosis(const Evaluation& e) {
 
 int eval(const EvalArgs& args, const Host& host) {
   const Task* task = args.task.empty() ? nullptr : &task_named(args.task);
-  if (!reward_model_of(args.reward)) make_rewards({args.reward}, {}, {host.reward, {}});  // refused before the model is read
+  if (!reward_model_of(args.reward))
+    make_rewards({args.reward}, {}, {host.reward, {}});  // refused before the model is read
   if (!args.save.empty()) check_save(args.save);
   const Model model = read_model(args.model, {.keep = Keep::kForSampling});
-  const auto rewards = make_rewards({args.reward}, {}, {host.reward, [&](const std::string& folder) {
-                                      return as_input([&] { return model_reward(folder, model.tokenizer); });
-                                    }});
+  const auto rewards =
+      make_rewards({args.reward}, {}, {host.reward, [&](const std::string& folder) {
+                                         return as_input([&] { return model_reward(folder, model.tokenizer); });
+                                       }});
   auto prompts = read_prompts(args.data, model, prompt_encoder(model));
   const EvalConfig config{.num_generations = args.k, .sampling = sampling_config(args, model, prompts)};
   if (args.limit > 0 && static_cast<int64_t>(prompts.size()) > args.limit)

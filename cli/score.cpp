@@ -13,8 +13,9 @@ namespace hone {
 
 int score(const ScoreArgs& args) {
   if (args.reward.starts_with("python:")) {
-    throw std::invalid_argument("--reward " + args.reward +
-                                ": a Python function scores the rollouts of train, eval and replay; call it from Python");
+    throw std::invalid_argument(
+        "--reward " + args.reward +
+        ": a Python function scores the rollouts of train, eval and replay; call it from Python");
   }
   const char* separator = args.reward.find(':') == std::string::npos ? ":" : ",";
   const RewardFn reward = make_reward(args.explain ? args.reward + separator + "explain=true" : args.reward);

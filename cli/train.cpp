@@ -41,7 +41,8 @@ int train(const TrainArgs& args, const Host& host) {
   check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(), host,
                args.allow_missing ? &missing : nullptr);
   if (args.dry_run) {
-    const std::string plan = describe(plan_of(recipe, {options.recipe_dir, options.run_dir, options.from, options.until, options.threads}, task_rows));
+    const std::string plan = describe(plan_of(
+        recipe, {options.recipe_dir, options.run_dir, options.from, options.until, options.threads}, task_rows));
     std::cout << describe(recipe) << plan;
     for (const std::string& line : missing) std::cout << "# missing: " << line << '\n';
     return 0;

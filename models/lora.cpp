@@ -69,8 +69,9 @@ void add_lora(Policy& policy, const LoraOptions& options, uint64_t seed) {
   }
   for (const std::string& module : wanted) {
     if (there.contains(module)) continue;
-    throw std::invalid_argument(fmt::format("lora_target_modules: this model has no linear layer '{}' that takes an adapter; it has {}",
-                                            module, fmt::join(there, ", ")));
+    throw std::invalid_argument(
+        fmt::format("lora_target_modules: this model has no linear layer '{}' that takes an adapter; it has {}", module,
+                    fmt::join(there, ", ")));
   }
 }
 

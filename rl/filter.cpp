@@ -13,9 +13,9 @@
 namespace hone {
 namespace {
 
-constexpr const char* kReasons[]{"python", "unfinished", "wrong",    "too_hard",   "too_easy",      "too_short",
-                                 "too_long",   "language", "repetition", "not_rewritten", "duplicate",
-                                 "per_prompt", "balance",  "limit"};
+constexpr const char* kReasons[]{"python",    "unfinished", "wrong",    "too_hard",   "too_easy",
+                                 "too_short", "too_long",   "language", "repetition", "not_rewritten",
+                                 "duplicate", "per_prompt", "balance",  "limit"};
 
 std::string prompt_of(const Row& row) { return row.at(row.contains("prompt") ? "prompt" : "prompt_ids").dump(); }
 
@@ -105,12 +105,8 @@ class Filter {
     return nullptr;
   }
 
-  static std::vector<int32_t> ids(const Row& row) {
-    return row.at("completion_ids").get<std::vector<int32_t>>();
-  }
-  static int64_t length(const Row& row) {
-    return static_cast<int64_t>(row.at("completion_ids").size());
-  }
+  static std::vector<int32_t> ids(const Row& row) { return row.at("completion_ids").get<std::vector<int32_t>>(); }
+  static int64_t length(const Row& row) { return static_cast<int64_t>(row.at("completion_ids").size()); }
 
   // Thoughts without words are in every language.
   double language_share(const Row& row) const {
@@ -140,9 +136,8 @@ class Filter {
 
   void drop_duplicates() {
     std::set<std::pair<std::string, std::string>> seen;
-    keep_if("duplicate", [&](const Row& row) {
-      return seen.emplace(prompt_of(row), row.at("completion").dump()).second;
-    });
+    keep_if("duplicate",
+            [&](const Row& row) { return seen.emplace(prompt_of(row), row.at("completion").dump()).second; });
   }
 
   void drop_beyond_prompt() {
@@ -207,10 +202,10 @@ std::vector<Column> columns_of(const FilterConfig& c) {
     columns.push_back({"prompt", ColumnType::kAny, "a filter by prompt", "prompt_ids"});
   if (c.min_length > 0 || c.max_length > 0 || c.repetition_ngram > 0)
     columns.push_back({"completion_ids", ColumnType::kTokenIds, "a length or repetition_ngram"});
-  const char* reader = c.language != "any"                             ? "language"
-                       : !c.rewrite.empty()                            ? "rewrite"
-                       : c.max_per_prompt > 0 && c.prefer != "first"   ? "prefer"
-                                                                       : nullptr;
+  const char* reader = c.language != "any"                           ? "language"
+                       : !c.rewrite.empty()                          ? "rewrite"
+                       : c.max_per_prompt > 0 && c.prefer != "first" ? "prefer"
+                                                                     : nullptr;
   if (reader) columns.push_back({"completion", ColumnType::kText, reader});
   else if (c.drop_duplicates) columns.push_back({"completion", ColumnType::kAny, "drop_duplicates"});
   if (!c.rewrite.empty()) columns.push_back({"prompt", ColumnType::kText, "rewrite", "", /*optional=*/true});

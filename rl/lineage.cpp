@@ -240,7 +240,8 @@ ordered_json lineage_of_rollout(const fs::path& run_dir, int64_t rollout) {
       }
   }
   for (const auto& [name, record] : records) {
-    if (is_one_of(record["kind"], {"sft", "distil", "reward_model"}) && has_parent(record, "data", holders)) taught.insert(name);
+    if (is_one_of(record["kind"], {"sft", "distil", "reward_model"}) && has_parent(record, "data", holders))
+      taught.insert(name);
   }
   for (size_t size = 0; downstream.size() != size || size == 0;) {
     size = downstream.size();

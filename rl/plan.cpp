@@ -149,9 +149,9 @@ class Planner {
   // Forward and backward are three forward passes.
   void finish(double parameters) {
     const bool unknown = parameters == 0 || line_.trained_tokens + line_.sampled_tokens == 0;
-    line_.seconds =
-        unknown ? -1
-                : parameters / options_.threads * (3 * line_.trained_tokens / kTrainRate + line_.sampled_tokens / kSampleRate);
+    line_.seconds = unknown ? -1
+                            : parameters / options_.threads *
+                                  (3 * line_.trained_tokens / kTrainRate + line_.sampled_tokens / kSampleRate);
   }
 
   const Recipe& recipe_;
@@ -182,9 +182,10 @@ std::string describe(const std::vector<PlanLine>& plan) {
   double left = 0;
   bool unknown = false;
   for (const PlanLine& line : plan) {
-    const std::string time = line.is_left_out ? "not run"
-                             : line.is_done   ? "done"
-                             : line.seconds < 0 ? "?" : "about " + format_duration(line.seconds);
+    const std::string time = line.is_left_out   ? "not run"
+                             : line.is_done     ? "done"
+                             : line.seconds < 0 ? "?"
+                                                : "about " + format_duration(line.seconds);
     out += fmt::format("#   {:<24} {:<9} {:<44} {}\n", line.stage, line.kind, line.work, time);
     if (line.is_done || line.is_left_out) continue;
     left += std::max(0.0, line.seconds);

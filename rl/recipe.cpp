@@ -262,7 +262,8 @@ std::map<std::string, double> read_gates(const YAML::Node& node, const std::stri
   if (node.IsNull()) return {};
   std::map<std::string, double> gates;
   for (const auto& entry : entries(node, place, "gates")) {
-    with_place(entry.place, "gates." + entry.key, entry.value, [&] { gates[entry.key] = read_double(entry.value, {}); });
+    with_place(entry.place, "gates." + entry.key, entry.value,
+               [&] { gates[entry.key] = read_double(entry.value, {}); });
   }
   return gates;
 }

@@ -87,14 +87,15 @@ class StageChecker {
     require(o.sampling.temperature > 0,
             "temperature is 0, so that the completions of a prompt are all the same; use e.g. 1");
     const int64_t per_rollout = o.steps_per_generation * o.num_iterations;
-    require(o.optim.max_steps % per_rollout == 0 && o.optim.save_steps % per_rollout == 0,
-            fmt::format("max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, "
-                        "so that a run stops and resumes between rollouts",
-                        o.optim.max_steps, o.optim.save_steps, per_rollout));
-    require(o.sampling.top_k == 0 && o.sampling.top_p == 1 && o.sampling.min_p == 0 &&
-                o.sampling.repetition_penalty == 1,
-            "top_k, top_p, min_p and repetition_penalty must be off in training: the policy gradient is that of the "
-            "whole distribution; use temperature");
+    require(
+        o.optim.max_steps % per_rollout == 0 && o.optim.save_steps % per_rollout == 0,
+        fmt::format("max_steps {} and save_steps {} must be multiples of steps_per_generation x num_iterations = {}, "
+                    "so that a run stops and resumes between rollouts",
+                    o.optim.max_steps, o.optim.save_steps, per_rollout));
+    require(
+        o.sampling.top_k == 0 && o.sampling.top_p == 1 && o.sampling.min_p == 0 && o.sampling.repetition_penalty == 1,
+        "top_k, top_p, min_p and repetition_penalty must be off in training: the policy gradient is that of the "
+        "whole distribution; use temperature");
     require(o.ref_model_sync_steps == 0 || o.beta > 0,
             "ref_model_sync_steps is set, but with beta 0 there is no reference model; set beta or leave it out");
   }
@@ -174,7 +175,8 @@ class StageChecker {
     require(std::set<std::string>(rewards.begin(), rewards.end()).size() == rewards.size(),
             "reward_funcs names a reward twice; give it one larger weight instead");
     for (const auto& reward : rewards) {
-      if (const auto folder = reward_model_of(reward)) check_source("reward_model", *folder, {"reward_model"}, "reward model");
+      if (const auto folder = reward_model_of(reward))
+        check_source("reward_model", *folder, {"reward_model"}, "reward model");
     }
   }
   void check_weights(const RlConfig& o) {
@@ -216,8 +218,8 @@ class StageChecker {
                                                          wants_file ? "${stage}/file.jsonl" : "${stage}"));
     if (!wants_file || ref.file.empty()) return;
     const Names files = maker->kind == "base" ? Names{"train.jsonl", "heldout.jsonl"} : Names{"rows.jsonl"};
-    require(contains(files, ref.file), fmt::format("{} is {}, but a stage of kind {} makes {}", key, value,
-                                                   maker->kind, fmt::join(files, " and ")));
+    require(contains(files, ref.file), fmt::format("{} is {}, but a stage of kind {} makes {}", key, value, maker->kind,
+                                                   fmt::join(files, " and ")));
   }
   const StageConfig* find_earlier(const std::string& key, const std::string& value, const std::string& name) {
     Names earlier;

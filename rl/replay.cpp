@@ -28,12 +28,26 @@ namespace {
 using Metrics = Replay::Metrics;
 
 // Options that say how a rollout is learnt from. All others say what was sampled, or what state the optimizer has.
-const std::set<std::string> kChangeable{"reward_funcs",      "reward_weights",         "loss_type",
-                                        "epsilon",           "epsilon_high",           "beta",
-                                        "kl_estimator",      "use_bias_correction_kl", "scale_rewards",
-                                        "sample_std",        "advantage_epsilon",      "mask_truncated_completions",
-                                        "shuffle_rewards",   "reflection_words",       "router_aux_loss_alpha",
-                                        "micro_batch_tokens", "delta", "sapo_temperature_pos", "sapo_temperature_neg", "bnpo_sequences"};
+const std::set<std::string> kChangeable{"reward_funcs",
+                                        "reward_weights",
+                                        "loss_type",
+                                        "epsilon",
+                                        "epsilon_high",
+                                        "beta",
+                                        "kl_estimator",
+                                        "use_bias_correction_kl",
+                                        "scale_rewards",
+                                        "sample_std",
+                                        "advantage_epsilon",
+                                        "mask_truncated_completions",
+                                        "shuffle_rewards",
+                                        "reflection_words",
+                                        "router_aux_loss_alpha",
+                                        "micro_batch_tokens",
+                                        "delta",
+                                        "sapo_temperature_pos",
+                                        "sapo_temperature_neg",
+                                        "bnpo_sequences"};
 
 const StageConfig& stage_named(const Recipe& recipe, const std::string& name) {
   std::vector<std::string> names;
@@ -137,8 +151,8 @@ class Replayer {
   // What the run was told from outside of its recipe.
   fs::path find_recipe_dir() const {
     const auto found = run_.query("SELECT config FROM configs WHERE run_id = ?", {stage_.name});
-    const auto config = found.rows.empty() ? nlohmann::json::object()
-                                           : nlohmann::json::parse(found.rows[0][0].get<std::string>());
+    const auto config =
+        found.rows.empty() ? nlohmann::json::object() : nlohmann::json::parse(found.rows[0][0].get<std::string>());
     if (config.value("python_loss", false)) refuse("its loss was a Python function, which is not stored with the run");
     return config.value("recipe_dir", fs::current_path().string());
   }
@@ -148,8 +162,7 @@ class Replayer {
     if (options_.step < 1 || options_.step > config_.optim.max_steps)
       refuse(fmt::format("the stage has the steps 1 to {}", config_.optim.max_steps));
     checkpoint_ = checkpoint_at_most(dir_, options_.step - 1);
-    start_folder_ =
-        checkpoint_ ? checkpoint_->folder : path_of(config_.model);
+    start_folder_ = checkpoint_ ? checkpoint_->folder : path_of(config_.model);
     return checkpoint_ ? checkpoint_->state : TrainerState{};
   }
 
@@ -253,7 +266,8 @@ class Replayer {
       const auto reward_model = [&](const std::string& folder) {
         return model_reward(path_of(folder), model_.tokenizer);
       };
-      const auto rewards = make_rewards(changed.reward_funcs, changed.reward_weights, {options_.host.reward, reward_model});
+      const auto rewards =
+          make_rewards(changed.reward_funcs, changed.reward_weights, {options_.host.reward, reward_model});
       for (Group& g : groups) g = score({g.prompt}, std::move(g.rollouts), rewards, options_.threads)[0];
     }
     auto minibatches = make_minibatches(changed, seed_, state_.step, groups, end_token());

@@ -42,8 +42,8 @@ struct Replay {
   std::optional<double> gradient_cosine;  ///< between its gradient with and without them
 };
 
-/// Throws std::invalid_argument for a stage, step or override that cannot be replayed (a loss in Python cannot, either),
-/// std::runtime_error for a run that lacks what is needed or holds what cannot be read.
+/// Throws std::invalid_argument for a stage, step or override that cannot be replayed (a loss in Python cannot,
+/// either), std::runtime_error for a run that lacks what is needed or holds what cannot be read.
 Replay replay_step(const ReplayOptions& options);
 
 }  // namespace hone

@@ -20,9 +20,12 @@ bool is_token_id(const Row& value) {
 // What the value should have been; null: it is.
 const char* wanted_in_place_of(const Row& value, ColumnType type) {
   switch (type) {
-    case ColumnType::kAny: return nullptr;
-    case ColumnType::kText: return value.is_string() ? nullptr : "text";
-    case ColumnType::kNumber: return value.is_number() || value.is_null() ? nullptr : "a number";
+    case ColumnType::kAny:
+      return nullptr;
+    case ColumnType::kText:
+      return value.is_string() ? nullptr : "text";
+    case ColumnType::kNumber:
+      return value.is_number() || value.is_null() ? nullptr : "a number";
     case ColumnType::kTokenIds:
       return value.is_array() && std::ranges::all_of(value, is_token_id) ? nullptr : "a list of token ids";
   }

@@ -202,7 +202,9 @@ class Run {
     Rewriter rewrite;
     if (!config.rewrite.empty()) {
       rewrite = [&task = task_named(config.rewrite, tasks_)](const Row& row) {
-        return task.rewrite({.text = row.contains("prompt") ? row["prompt"].get<std::string>() : "", .token_ids = {}, .columns = row.dump()},
+        return task.rewrite({.text = row.contains("prompt") ? row["prompt"].get<std::string>() : "",
+                             .token_ids = {},
+                             .columns = row.dump()},
                             row.at("completion").get<std::string>());
       };
     }

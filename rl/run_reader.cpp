@@ -213,7 +213,7 @@ std::map<std::string, RunReader::Series> RunReader::steps(const std::string& sta
   return out;
 }
 
-StepRecord RunReader::step(const std::string& stage, int64_t step) const {
+StepRecord RunReader::step(const std::string& stage, int64_t step) const try {
   StepRecord record{.stage = stage, .step = step, .groups = {}, .advantages = {}, .metrics = {}};
   auto parts = reward_parts(*this, stage, step);
   std::vector<Group>* groups = nullptr;
@@ -222,6 +222,11 @@ StepRecord RunReader::step(const std::string& stage, int64_t step) const {
                                {stage, step})
                              .rows) {
     const Rollout rollout = rollout_of(row);
+    if (rollout.logprobs.size() != rollout.token_ids.size()) {
+      throw std::runtime_error(fmt::format("{}: rollout {} has {} token ids and {} log-probs; the file was changed",
+                                           path_.string(), row[9].dump(), rollout.token_ids.size(),
+                                           rollout.logprobs.size()));
+    }
     const bool learnt = !row[8].is_null();
     if (rollout.sample == 0) {
       groups = learnt ? &record.groups : &record.dropped;
@@ -237,6 +242,9 @@ StepRecord RunReader::step(const std::string& stage, int64_t step) const {
     record.metrics[row[0].get<std::string>()] = optional_number(row[1]).value_or(std::nan(""));
   }
   return record;
+} catch (const nlohmann::json::type_error&) {
+  throw std::runtime_error(fmt::format("{}: step {} of stage '{}' holds a value of another type; the file was changed",
+                                       path_.string(), step, stage));
 }
 
 }  // namespace hone

@@ -138,12 +138,18 @@ class Trainer {
     seconds_["time/logprobs"] = watch_.lap();
   }
 
-  void compare(Minibatch& m, std::span<const float> own, int64_t first) const {
+  void compare(Minibatch& m, std::span<const float> own, int64_t first) {
     const auto token = note_gap(m, own, first);
     if (token && config_.assert_gap) refuse_gap(m, *token, own[*token - static_cast<size_t>(first)]);
   }
 
-  [[noreturn]] void refuse_gap(const Minibatch& m, size_t token, float own) const {
+  [[noreturn]] void refuse_gap(const Minibatch& m, size_t token, float own) {
+    if (!std::isfinite(own)) {
+      throw std::runtime_error(
+          fmt::format("stage {}, step {}: the policy's log-probs are no finite numbers, so it has diverged; lower "
+                      "learning_rate or max_grad_norm and repeat the stage",
+                      stage_.name, training_.state().step + 1));
+    }
     const auto sequence = static_cast<size_t>(m.batch.sequence[token]);
     const auto per_group = static_cast<size_t>(config_.num_generations);
     const auto first =
@@ -151,8 +157,7 @@ class Trainer {
     const Rollout& r = m.groups[sequence / per_group].rollouts[sequence % per_group];
     throw std::runtime_error(fmt::format(
         "stage {}: prompt {}, sample {}, token {}: the sampler recorded log-prob {:.9g}, the trainer computes {:.9g}, "
-        "so "
-        "they are not the same function; report it, and go on with assert_gap: false",
+        "so they are not the same function; report it, and go on with assert_gap: false",
         stage_.name, r.prompt_id, r.sample, static_cast<int64_t>(token) - (first - m.batch.sequence.begin()),
         m.batch.sampler_logprobs[token], own));
   }

@@ -191,6 +191,8 @@ class GRPOConfig(_Config):
                 _no("importance_sampling_level", level, "goes with loss_type 'grpo' (GSPO), not with " + repr(given["loss_type"]))
             given["loss_type"] = "gspo"
         if given.get("loss_type") == "cispo" and "epsilon_high" in given:
+            if given["epsilon_high"] < 1:
+                _no("epsilon_high", given["epsilon_high"], "with loss_type 'cispo' it is the largest weight of a token, at least 1")
             given |= {"epsilon": 1.0, "epsilon_high": given["epsilon_high"] - 1}  # TRL's is the largest weight itself
         elif "epsilon" in given:
             given.setdefault("epsilon_high", given["epsilon"])

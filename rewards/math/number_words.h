@@ -1,4 +1,5 @@
-// Whole numbers in English words: "twenty-one" 21, "negative four" -4, "one hundred and five" 105, "two million" 2000000.
+// Whole numbers in English words: "twenty-one" 21, "negative four" -4, "one hundred and five" 105, "two million"
+// 2000000.
 #pragma once
 
 #include <cstdint>

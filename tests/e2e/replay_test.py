@@ -133,6 +133,20 @@ class ReplayTest(unittest.TestCase):
             db.execute("update rollouts set reward = reward + 0.125 where id = ?", [key])
         report = json.loads(self.replay("--stage", "rl", "--step", 5, "--json", run=run, status=1).stdout)
         self.assertIn("step 5: the advantages are not those stored", report["differences"])
+        for column, blob, words in (("logprobs", b"", "0 log-probs"), ("token_ids", b"ab", "a value of another type")):
+            with sqlite3.connect(run / "run.db") as db:
+                db.execute(f"update rollouts set {column} = ? where id = ?", [blob, key])
+            self.assertIn(words, self.replay("--stage", "rl", "--step", 5, run=run, status=1).stderr)
+
+    def test_a_model_beside_the_recipe(self):
+        """Found again from wherever the replay is asked for."""
+        beside = self.root / "beside"
+        shutil.copytree(self.run_dir / "stages/base/final", beside / "model")
+        plain = RECIPE[RECIPE.index("  - {name: plain"):RECIPE.index("  - {name: adapted")].replace('"${base}"', "model")
+        data = self.run_dir / "stages/base/data"
+        (beside / "r.yaml").write_text(f"seed: 5\nstages:\n{plain.replace('${base}', str(data))}")
+        subprocess.run([pathlib.Path(HONE).resolve(), "train", "beside/r.yaml", "--run-dir", "beside/run"], cwd=self.root, check=True, stdout=subprocess.DEVNULL)
+        self.assertTrue(self.json("--step", 2, run=beside / "run")["identical"])
 
     # ---- as it would have been ------------------------------------------------------------------------------------
 

@@ -355,7 +355,11 @@ except KeyboardInterrupt:
         run = lambda *args, cwd=self.root: subprocess.run([sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True)
         for args in ((examples / "grpo.py", self.model, "g"), (examples / "sft.py", self.model, "s"), (examples / "new_loss.py", self.model, "l"),
                      (examples / "read_run.py", "g"), (examples / "sandbox_asyncio.py",),
-                     ("-m", "hone", "train", "own_functions.yaml", "--set", f"rl.model={self.model}", "--run-dir", self.root / "own")):
+                     ("-m", "hone", "train", "own_functions.yaml", "--set", f"rl.model={self.model}", "--run-dir", self.root / "own"),
+                     ("-m", "hone", "replay", self.root / "own", "--step", 2, "--reward", "python:own_functions:short",
+                      "--set", "rl.reward_weights=[0.5]"),
+                     ("-m", "hone", "eval", "--model", self.root / "own/stages/rl", "--data", self.root / "own/stages/prompts/data/rows.jsonl",
+                      "--reward", "python:own_functions:short", "--k", 2, "--max-new-tokens", 10)):
             done = run(*args, cwd=examples if args[0] == "-m" else self.root)
             self.assertEqual(done.returncode, 0, f"{args}: {done.stdout[-2000:]}{done.stderr[-3000:]}")
         with contextlib.closing(sqlite3.connect(self.root / "g/run.db")) as db:

@@ -143,7 +143,8 @@ TEST(Filter, CountsWhatTheUsersRuleDrops) {
     own["mark"] = true;
     return own;
   };
-  const auto result = filter_rows({row(1, "p", "a"), row(2, "p", "b"), row(4, "p", "b"), row(3, "p", "c")}, {}, 1, {}, even);
+  const auto result =
+      filter_rows({row(1, "p", "a"), row(2, "p", "b"), row(4, "p", "b"), row(3, "p", "c")}, {}, 1, {}, even);
   ASSERT_THAT(ids_of(result.rows), ElementsAre(2));
   EXPECT_EQ(result.rows[0]["mark"], true);
   EXPECT_EQ(filter_summary(result), "4 rows, 1 kept; dropped: 2 python, 1 duplicate");

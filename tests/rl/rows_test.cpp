@@ -60,7 +60,8 @@ TEST(Rows, SaysWhereALineIsBroken) {
     }
     return "";
   };
-  EXPECT_THAT(error_of("{}\n\n[1]\n"), HasSubstr("r.jsonl:3: this row is a JSON array, not an object; mend or remove it"));
+  EXPECT_THAT(error_of("{}\n\n[1]\n"),
+              HasSubstr("r.jsonl:3: this row is a JSON array, not an object; mend or remove it"));
   EXPECT_THAT(error_of("{}\n{\n"), HasSubstr("r.jsonl:2: "));
   EXPECT_THAT(error_of("\n"), HasSubstr("holds no row"));
 }
