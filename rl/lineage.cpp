@@ -99,8 +99,9 @@ bool has_id(const fs::path& file, int64_t id) {
   const std::string text = fmt::format("rollout_id\":{}", id);  // rejected_rollout_id, too
   std::string line;
   while (std::getline(in, line)) {
-    const size_t at = line.find(text);
-    if (at != line.npos && !std::isdigit(static_cast<unsigned char>(line[at + text.size()]))) return true;
+    for (size_t at = line.find(text); at != line.npos; at = line.find(text, at + 1)) {
+      if (!std::isdigit(static_cast<unsigned char>(line[at + text.size()]))) return true;
+    }
   }
   return false;
 }

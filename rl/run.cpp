@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <stdexcept>
-#include <tuple>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -354,7 +353,7 @@ void need_python(bool there, const std::string& function) {
 }
 
 void check_run(const Recipe& recipe, const RunOptions& options) {
-  const auto& [from, until] = std::tie(options.from, options.until);
+  const auto &from = options.from, &until = options.until;
   const size_t first = from ? stage_index(recipe, *from) : 0;
   if (until && stage_index(recipe, *until) < first)
     throw std::invalid_argument(fmt::format("--until {} comes before --from {}: nothing would run", *until, *from));
