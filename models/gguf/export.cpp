@@ -123,7 +123,9 @@ GgufSource rope_factors_source(const ModelConfig& config) {
 GgufMetadata metadata_of(const fs::path& model_dir, const ModelConfig& config, const FileType& type) {
   GgufMetadata metadata = config_metadata(config);
   metadata.emplace_back("general.type", std::string("model"));
-  metadata.emplace_back("general.name", fs::weakly_canonical(model_dir).filename().string());
+  const fs::path folder = fs::weakly_canonical(model_dir);  // of a run: stages/NAME/final
+  metadata.emplace_back("general.name",
+                        (folder.filename() == "final" ? folder.parent_path() : folder).filename().string());
   metadata.emplace_back("general.file_type", type.number);
   metadata.emplace_back("general.quantization_version", uint32_t{2});
   for (auto& entry : tokenizer_metadata(model_dir, config)) metadata.push_back(std::move(entry));

@@ -226,6 +226,18 @@ TEST_F(GgufModel, WritesTheTypesThatWereAskedFor) {
   EXPECT_THAT(export_refusal(make(config_json("llama")), "q3"), HasSubstr("known: f32, f16, bf16, q8_0, q4_0, q4_k_m"));
 }
 
+TEST_F(GgufModel, IsNamedAfterItsFolderAndInARunAfterItsStage) {
+  const auto name_of = [&](const fs::path& model) {
+    GgufExport::open(model, "f32").write(folder_ / "m.gguf");
+    return std::get<std::string>(*find(GgufFile::open(folder_ / "m.gguf").metadata(), "general.name"));
+  };
+  const fs::path model = make(config_json("llama")), final = folder_ / "student" / "final";
+  EXPECT_EQ(name_of(model), "model");
+  fs::create_directories(final.parent_path());
+  fs::rename(model, final);
+  EXPECT_EQ(name_of(final), "student");
+}
+
 TEST_F(GgufModel, TokenizerComesBack) {
   json tokenizer = tokenizer_json(kGpt2Words);
   tokenizer["post_processor"] = {
