@@ -56,7 +56,11 @@ class InputCheck {
     if (!c.sft.logit_teacher.empty()) model_of(c.sft.logit_teacher);
     check_exists(c.sft.data);
     const Source* teacher = model_of(c.teacher);
-    check_shape(c.model_config, teacher ? teacher->model.tokenizer.vocab_size() : kAnyVocabulary);
+    nlohmann::json shape = c.model_config;
+    if (!teacher) {
+      for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) shape.erase(key);
+    }
+    check_shape(std::move(shape), teacher ? teacher->model.policy->config().vocab_size : kAnyVocabulary);
   }
   void check(const GenerateConfig& c) {
     check_rewards(c.reward_funcs, {});
@@ -190,16 +194,18 @@ class InputCheck {
 
 }  // namespace
 
-void check_inputs(const Recipe& recipe, const fs::path& recipe_dir, const fs::path& run_dir, bool repeat,
-                  const Host& host, std::vector<std::string>* missing) {
-  InputCheck inputs(recipe_dir, run_dir, host, missing);
+void check_inputs(const Recipe& recipe, const RunOptions& options, bool even_done, std::vector<std::string>* missing) {
+  InputCheck inputs(options.recipe_dir, options.run_dir, options.host, missing);
+  bool again = even_done;
   for (const StageConfig& stage : recipe.stages) {
-    if (!repeat && fs::exists(run_dir / "stages" / stage.name / "metrics.json")) continue;
+    again |= options.from == stage.name;
+    if (!again && fs::exists(options.run_dir / "stages" / stage.name / "metrics.json")) continue;
     try {
       as_input([&] { inputs.check(stage); });
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument(fmt::format("stage '{}': {}", stage.name, error.what()));
     }
+    if (options.until == stage.name) break;
   }
 }
 

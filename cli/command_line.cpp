@@ -325,8 +325,10 @@ class CommandLine {
     verb.app->add_option("run", a.run, "run directory")->required();
     verb.app->add_option("--step", a.step, "the optimizer step")->required()->check(kAtLeastOne);
     verb.app->add_option("--stage", a.stage, "its stage (default: the only one of kind rl)");
-    verb.app->add_option("--reward", a.reward, "score the stored rollouts with this reward instead; may be repeated (reward_weights stay where "
-                         "their number fits, else all are 1)")
+    verb.app
+        ->add_option("--reward", a.reward,
+                     "score the stored rollouts with this reward instead; may be repeated (reward_weights stay where "
+                     "their number fits, else all are 1)")
         ->allow_extra_args(false);
     verb.app->add_option("--set", a.set, "override an option of the loss or the advantages: stage.key=value")
         ->allow_extra_args(false);

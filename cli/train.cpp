@@ -38,8 +38,8 @@ int train(const TrainArgs& args, const Host& host) {
   // a plan may be asked for beside a run that goes on only with --resume
   if (!args.dry_run || args.resume || args.from || args.until) check_run(recipe, options);
   std::vector<std::string> missing;
-  check_inputs(recipe, options.recipe_dir, options.run_dir, args.dry_run || args.from.has_value(), host,
-               args.allow_missing ? &missing : nullptr);
+  const bool even_done = args.dry_run && !args.resume && !args.from;
+  check_inputs(recipe, options, even_done, args.allow_missing ? &missing : nullptr);
   if (args.dry_run) {
     const std::string plan = describe(plan_of(
         recipe, {options.recipe_dir, options.run_dir, options.from, options.until, options.threads}, task_rows));

@@ -172,6 +172,15 @@ void write_file_atomic(const fs::path& path, std::string_view contents) {
   write_file_atomic(path, [&](const ByteSink& sink) { sink(contents); });
 }
 
+void remove_folder_atomic(const fs::path& folder) {
+  if (!fs::exists(fs::symlink_status(folder))) return;
+  const fs::path temporary =
+      create_temporary(folder, [](const fs::path& name) { return ::mkdir(name.c_str(), 0777) == 0; });
+  if (::rename(folder.c_str(), temporary.c_str()) != 0) fail("remove", folder, errno);  // in place of an empty folder
+  sync_folder(folder_of(folder));
+  fs::remove_all(temporary);
+}
+
 std::string read_file(const fs::path& path) {
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};

@@ -45,6 +45,10 @@ class AtomicDirectory {
   bool committed_ = false;
 };
 
+/// Removes a folder and all in it: whenever that is cut short it is whole or gone, or has a temporary name. A missing
+/// one is no error.
+void remove_folder_atomic(const std::filesystem::path& folder);
+
 /// Removes files and folders `*.tmp-<digits>` directly in `parent`, left behind by killed runs. Nothing that another
 /// live process is writing may be in `parent`: call it while holding the run's lock. A missing parent is no error.
 void remove_stale_temporaries(const std::filesystem::path& parent);

@@ -58,12 +58,16 @@ py::list rows_of(const std::vector<Row>& rows) {
 auto filter_of(PythonThread& thread, const std::shared_ptr<py::object>& find) {
   return [&thread, find](const std::string& function) {
     auto call = thread.call([&] { return shared_callable((*find)(function)); });
-    return [&thread, call](const Row& row) {
+    return [&thread, call, function](const Row& row) {
       return thread.call([&]() -> std::optional<Row> {
         const py::object kept = (*call)(from_json(row.dump()));
         if (py::isinstance<py::dict>(kept)) return row_of(kept);
-        if (py::cast<bool>(kept)) return row;
-        return std::nullopt;
+        if (kept.is_none()) return std::nullopt;
+        if (!py::hasattr(kept, "__bool__")) {
+          throw std::invalid_argument(fmt::format("python:{} returned {}; a filter returns True, False, None or a dict",
+                                                  function, py::repr(kept).cast<std::string>()));
+        }
+        return py::cast<bool>(py::bool_(kept)) ? std::optional<Row>(row) : std::nullopt;
       });
     };
   };

@@ -112,7 +112,7 @@ class StageChecker {
   }
   void check_options(const RewardModelConfig& o) {
     check_model("model", o.model);
-    check_source("data", o.data, {"pairs", "merge", "python"}, "data of pairs");
+    check_source("data", o.data, {"pairs", "filter", "merge", "python"}, "data of pairs");
     check_optim(o.optim);
     require(o.optim.lora.rank == 0, "lora_r is set, but a reward model's new head must be trained; leave it out");
   }

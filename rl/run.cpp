@@ -80,11 +80,14 @@ class Run {
         options_(options),
         tasks_(tasks),
         lock_((check_run(recipe, options), options.run_dir)),
-        store_(open_store()),
+        store_(RunStore::open(options.run_dir)),
         progress_(out, options.progress) {}
 
   void all() {
+    remove_stale_temporaries(options_.run_dir / "stages");
     if (options_.from) forget_from(*options_.from);
+    // only now: a run of which something is left of another recipe is still that recipe's
+    write_file_atomic(options_.run_dir / "recipe.yaml", to_yaml(recipe_));
     for (const StageConfig& stage : recipe_.stages) {
       const fs::path dir = stage_dir(stage.name);
       const fs::path done = dir / "metrics.json";
@@ -111,18 +114,18 @@ class Run {
   }
 
   // All of them at once, the last first: whenever this is cut short, no stage is left that rests on one that is gone.
+  // The run's own recipe may have stages that this one lacks.
   void forget_from(const std::string& first) {
-    for (auto stage = recipe_.stages.rbegin(); stage != recipe_.stages.rend(); ++stage) {
-      fs::remove_all(stage_dir(stage->name));
-      store_->remove_stage(stage->name);
-      if (stage->name == first) return;
-    }
+    const fs::path file = options_.run_dir / "recipe.yaml";
+    const size_t kept = stage_index(recipe_, first);
+    std::vector<StageConfig> stages = fs::exists(file) ? load_recipe(file).stages : std::vector<StageConfig>{};
+    for (size_t i = stages.size(); i > kept; --i) forget(stages[i - 1].name);
+    for (size_t i = recipe_.stages.size(); i > kept; --i) forget(recipe_.stages[i - 1].name);
   }
 
-  std::unique_ptr<RunStore> open_store() const {
-    auto store = RunStore::open(options_.run_dir);
-    write_file_atomic(options_.run_dir / "recipe.yaml", to_yaml(recipe_));
-    return store;
+  void forget(const std::string& stage) {
+    remove_folder_atomic(stage_dir(stage));
+    store_->remove_stage(stage);
   }
 
   Metrics run_stage(const StageConfig& stage, const fs::path& dir) {
@@ -156,8 +159,7 @@ class Run {
 
   Metrics run_kind(const DistilConfig& config, const StageContext& stage) {
     if (config.model_config.empty()) return run_kind(config.sft, stage);
-    return train_on_rows(config.sft, stage,
-                         random_student(config, stage, load_model(path_of(config.teacher)).tokenizer));
+    return train_on_rows(config.sft, stage, random_student(config, stage, load_model(path_of(config.teacher))));
   }
 
   Metrics train_on_rows(const SftConfig& config, const StageContext& stage, Model model) {

@@ -35,11 +35,8 @@ TokenDocument token_document(const Tokenizer& tokenizer, const Document& d, int3
   return out;
 }
 
-Model random_model(nlohmann::json model_config, double initializer_range, const StageContext& stage,
+Model random_model(const nlohmann::json& model_config, double initializer_range, const StageContext& stage,
                    Tokenizer tokenizer) {
-  model_config["vocab_size"] = tokenizer.vocab_size();
-  model_config["eos_token_id"] = tokenizer.token_to_id("<eos>").value();
-  model_config["pad_token_id"] = tokenizer.token_to_id("<pad>").value();
   const ModelConfig config = parse_recipe_model(model_config, "stage " + stage.name + ", model_config");
   auto side_files = make_side_files(config, tokenizer);
   return {Policy::random(config, initializer_range, stage.seed), std::move(tokenizer), nullptr, std::move(side_files)};
@@ -106,8 +103,12 @@ Metrics train_documents(const OptimConfig& config, const StageContext& stage, Mo
 }
 
 Metrics train_base(const BaseConfig& config, const StageContext& stage, const Task& task) {
-  Model model = random_model(config.model_config, config.initializer_range, stage,
-                             Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name));
+  Tokenizer tokens = Tokenizer::from_json(task.tokenizer_json(), "tokenizer of task " + task.name);
+  nlohmann::json model_config = config.model_config;
+  model_config["vocab_size"] = tokens.vocab_size();
+  model_config["eos_token_id"] = tokens.token_to_id("<eos>").value();
+  model_config["pad_token_id"] = tokens.token_to_id("<pad>").value();
+  Model model = random_model(model_config, config.initializer_range, stage, std::move(tokens));
   write_rows(stage.dir / "data" / "train.jsonl", task.problem_rows(/*held_out=*/false));
   write_rows(stage.dir / "data" / "heldout.jsonl", task.problem_rows(/*held_out=*/true));
   const Tokenizer tokenizer = model.tokenizer;
@@ -150,6 +151,15 @@ Conversation tokens_of(const Row& row, const Model& model, bool use_ids) {
     return {field(row, "prompt", tokenizer, true, use_ids), field(row, "completion", tokenizer, false, use_ids)};
   if (row.contains("text")) return {{}, field(row, "text", tokenizer, true, use_ids)};
   throw std::runtime_error("has neither 'prompt' and 'completion' nor 'messages' nor 'text'");
+}
+
+// Data frames fill what a row does not have with null.
+Row without_nulls(const Row& row) {
+  Row out = Row::object();
+  for (const auto& [key, value] : row.items()) {
+    if (!value.is_null()) out[key] = value;
+  }
+  return out;
 }
 
 TokenDocument parse_document(const Row& row, const Model& model, const SftConfig& config) {
@@ -197,7 +207,7 @@ std::vector<TokenDocument> load_documents(const std::filesystem::path& file, con
   std::vector<TokenDocument> documents;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
-      documents.push_back(parse_document(read_row(line), model, config));
+      documents.push_back(parse_document(without_nulls(read_row(line)), model, config));
       check_length(documents.back().tokens, config.max_length, model.policy->config());
     } catch (const std::exception& error) {
       throw std::runtime_error(
@@ -272,8 +282,20 @@ Metrics train_sft(const SftConfig& config, const StageContext& stage, Model star
   return train_documents(config.optim, stage, std::move(start), documents_of, token_loss(distil), epoch);
 }
 
-Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer) {
-  return random_model(config.model_config, config.initializer_range, stage, tokenizer);
+Model random_student(const DistilConfig& config, const StageContext& stage, const Model& teacher) {
+  const ModelConfig& tokens = teacher.policy->config();
+  nlohmann::json model_config = config.model_config;
+  model_config["vocab_size"] = tokens.vocab_size;
+  model_config["eos_token_id"] = tokens.eos_token_id;
+  model_config["pad_token_id"] = tokens.pad_token_id ? nlohmann::json(*tokens.pad_token_id) : nlohmann::json();
+  Model student = random_model(model_config, config.initializer_range, stage, teacher.tokenizer);
+  if (!teacher.chat) return student;
+  student.chat = teacher.chat;
+  for (const char* name : {"tokenizer_config.json", "chat_template.jinja"}) {
+    if (const auto file = teacher.side_files.find(name); file != teacher.side_files.end())
+      student.side_files.insert_or_assign(name, file->second);
+  }
+  return student;
 }
 
 }  // namespace hone

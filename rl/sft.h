@@ -48,7 +48,7 @@ Metrics train_sft(const SftConfig& config, const StageContext& stage, Model star
 /// Throws std::invalid_argument unless every token id means the same to both.
 void check_same_vocabulary(const Model& student, const Model& teacher);
 
-/// The new student of a distil stage: random weights, the teacher's tokenizer.
-Model random_student(const DistilConfig& config, const StageContext& stage, const Tokenizer& tokenizer);
+/// The new student of a distil stage: random weights, the teacher's vocabulary, end token and chat template.
+Model random_student(const DistilConfig& config, const StageContext& stage, const Model& teacher);
 
 }  // namespace hone

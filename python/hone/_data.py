@@ -36,7 +36,7 @@ def _load_file(path, name):
             raise ImportError(f"{name}: a Parquet file needs pyarrow; pip install pyarrow, or give JSONL") from error
         return pyarrow.parquet.read_table(path).to_pylist()
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -56,7 +56,7 @@ def write_rows(rows, path, name):
     lines = []
     for i, row in enumerate(rows):
         try:
-            lines.append(json.dumps(row, default=_plain, ensure_ascii=False) + "\n")
+            lines.append(json.dumps(row, default=_plain, ensure_ascii=False, allow_nan=False) + "\n")
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name}[{i}]: {error}; columns are texts, numbers, lists and dicts of them") from error
     text = "".join(lines)
@@ -68,7 +68,7 @@ def write_rows(rows, path, name):
 def prompt_rows(rows, name):
     """Rows of an rl stage. `id` is hone's own key."""
     for i, row in enumerate(rows):
-        if "prompt" not in row and "prompt_ids" not in row:
+        if row.get("prompt") is None and row.get("prompt_ids") is None:
             raise ValueError(f"{name}[{i}] has the columns {', '.join(row)}; a row needs 'prompt', a text or chat messages")
     return [{key: value for key, value in row.items() if key != "id"} for row in rows]
 
@@ -80,10 +80,10 @@ def document_rows(rows, text_field, name):
 
 def _document(row, text_field, place):
     for keys in (["messages"], ["prompt", "completion"], ["prompt_ids", "completion_ids"]):
-        if all(key in row for key in keys):
+        if all(row.get(key) is not None for key in keys):
             return {key: row[key] for key in keys}
-    if "completion_ids" in row:
+    if row.get("completion_ids") is not None:
         return {"prompt_ids": [], "completion_ids": row["completion_ids"]}
-    if text_field in row:
+    if row.get(text_field) is not None:
         return {"text": row[text_field]}
     raise ValueError(f"{place} has the columns {', '.join(row)}; a row needs prompt + completion, messages, or {text_field}")

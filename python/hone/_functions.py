@@ -1,6 +1,7 @@
 """Python functions that a recipe names: `module:function`."""
 
 import importlib
+import json
 import os
 import sys
 
@@ -34,4 +35,14 @@ def run_stage(name, data):
     """(rows, metrics) of a stage's function."""
     result = find(name)(*data)
     rows, metrics = result if isinstance(result, tuple) else (result, {})
-    return list(rows), {key: float(value) for key, value in metrics.items()}
+    rows = list(rows)  # of a dict its keys, which are no rows
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"python:{name} must return its rows as a list of dicts, and may return (rows, metrics)")
+    if not rows:
+        raise ValueError(f"python:{name} returned no row")
+    for i, row in enumerate(rows):
+        try:
+            json.dumps(row, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"python:{name}, row {i}: {error}; columns are texts, finite numbers, null, lists and dicts of them") from error
+    return rows, {key: float(value) for key, value in metrics.items()}

@@ -270,7 +270,9 @@ class GRPOTrainer(_Trainer):
         """Samples and scores every prompt of the data set; TRL's metrics with the prefix, and pass@1, pass@k, lengths."""
         rows = self._rows(eval_dataset)
         count = num_generations or self.args.num_generations
-        prompts = [row["prompt"] for row in _data.prompt_rows(rows, "eval_dataset")]
+        prompts = [row.get("prompt") for row in _data.prompt_rows(rows, "eval_dataset")]
+        if None in prompts:
+            raise ValueError(f"eval_dataset[{prompts.index(None)}] has token ids alone; evaluate() wants 'prompt', a text or chat messages")
         options = {row["name"]: getattr(self.args, row["name"]) for row in _C.options_table("sampling")}
         rollouts = self.model.generate(prompts, count, seed=self.args.seed or 1, **options)
         flat = [rollout for group in rollouts for rollout in group]

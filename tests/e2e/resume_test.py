@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -161,6 +162,31 @@ class ResumeTest(unittest.TestCase):
         there = [(self.root / "again" / "stages" / name).exists() for name in stages]
         self.assertEqual(there, sorted(there, reverse=True), "a stage is left without one before it")
         self.expect_same("again")
+
+    def test_repeating_with_other_settings_never_mixes_them(self):
+        """Cut short while old stages go, the run is still the old recipe's, or all of what follows is the new one's."""
+        change, outcomes = ["--set", "student.learning_rate=0.002"], set()
+        command = lambda name, *flags: [HONE, "train", str(self.recipe), "--run-dir", str(self.root / name), "--threads", "2", *change, *flags]
+        run = lambda *args: subprocess.run(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600).returncode
+        shutil.copytree(self.root / "whole", self.root / "changed")
+        self.assertEqual(run("changed", "--from", "student"), 0)
+        expected = self.contents("changed")
+        self.assertNotEqual(expected["files"], self.expected["files"])
+        for i in range(8):
+            shutil.rmtree(self.root / "cut", ignore_errors=True)
+            shutil.copytree(self.root / "whole", self.root / "cut")
+            process = subprocess.Popen(command("cut", "--from", "student"), stdout=subprocess.DEVNULL)
+            folder, before = self.root / "cut/stages", sorted(p.name for p in (self.root / "cut/stages").iterdir())
+            while process.poll() is None and sorted(p.name for p in folder.iterdir()) == before:
+                pass
+            time.sleep(i * 0.0005)
+            process.kill()
+            process.wait()
+            outcomes.add(status := run("cut", "--resume"))
+            if status != 0:
+                self.assertEqual((status, run("cut", "--from", "student")), (2, 0))
+            self.assertEqual(self.contents("cut"), expected)
+        self.assertLessEqual(outcomes, {0, 2})
 
     def test_lineage_leads_from_the_student_to_the_rollouts_and_back(self):
         run = self.root / "whole"

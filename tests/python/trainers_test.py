@@ -272,7 +272,7 @@ except KeyboardInterrupt:
     def test_data_sets_and_models(self):
         """Every way of giving the same data and model ends with the same weights."""
         rows = PROMPTS
-        (self.root / "p.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        (self.root / "p.jsonl").write_text("\ufeff" + "".join(json.dumps(r | {"note": "a\u2028b\x85c"}, ensure_ascii=False) + "\n" for r in rows), "utf-8")
         datasets.Dataset.from_list(rows).to_parquet(self.root / "p.parquet")
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(self.model)
         theirs = transformers.AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32)
@@ -285,9 +285,10 @@ except KeyboardInterrupt:
             hone.GRPOTrainer(model, wanted, args, data, processing_class=processing_class).train()
             self.assertEqual(self.weights(name), self.weights("list"), name)
         for data, message in ((3, "train_dataset is int"), ("nowhere.jsonl", "is no file"), ([], "holds no row"), ([{"text": "x"}], "a row needs 'prompt'"),
-                              ({"train": rows}, "mapping of splits"), ([3], r"train_dataset\[0\] is 3")):
+                              ({"train": rows}, "mapping of splits"), ([3], r"train_dataset\[0\] is 3"),
+                              ([{"prompt": "x", "wanted": math.nan}], r"train_dataset\[0\]: Out of range float")):
             with self.assertRaisesRegex((TypeError, ValueError, FileNotFoundError), message):
-                hone.GRPOTrainer(str(self.model), wanted, None, data)
+                hone.GRPOTrainer(str(self.model), wanted, hone.GRPOConfig(str(self.root / "bad"), max_steps=1), data).train()
         with self.assertRaisesRegex(FileNotFoundError, "nobody/nothing is neither a folder"):
             self.model = "nobody/nothing"
             self.trainer("x").train()
@@ -342,6 +343,34 @@ except KeyboardInterrupt:
         after = trainer.evaluate()["eval_loss"]
         self.assertLess(after, before / 2)
         self.assertGreater(trainer.state.log_history[-3]["mean_token_accuracy"], trainer.state.log_history[1]["mean_token_accuracy"])
+
+    def test_rows_with_nulls_as_data_frames_have_them(self):
+        rows = [{"prompt": r["prompt"], "completion": r["wanted"]} for r in PROMPTS]
+        empty = {"messages": None, "text": None, "prompt_ids": None, "completion_ids": None}
+        for name, data in (("plain", rows), ("nulls", [r | empty for r in rows])):
+            args = hone.SFTConfig(str(self.root / name), max_steps=2, learning_rate=1e-3, disable_tqdm=True)
+            hone.SFTTrainer(str(self.model), args, data).train()
+            (self.root / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in data))
+            recipe = self.root / f"{name}.yaml"
+            recipe.write_text(f"stages: [{{name: sft, kind: sft, model: {self.model}, data: {name}.jsonl, max_steps: 2}}]")
+            subprocess.run([PROGRAM, "train", recipe, "--run-dir", self.root / f"{name}-cli"], check=True, stdout=subprocess.DEVNULL)
+        for suffix in ("", "-cli"):
+            weights = [(self.root / (name + suffix) / "stages/sft/final/model.safetensors").read_bytes() for name in ("plain", "nulls")]
+            self.assertEqual(*weights)
+
+    def test_a_new_student_takes_the_tokens_of_a_model_from_outside(self):
+        """Its end token is none that hone's own tasks have; the logits of both can be compared."""
+        (self.root / "d.jsonl").write_text("".join(json.dumps({"prompt": r["prompt"], "completion": r["wanted"]}) + "\n" for r in PROMPTS))
+        (self.root / "d.yaml").write_text(f"""
+stages:
+  - {{name: first, kind: sft, model: {self.model}, data: d.jsonl, max_steps: 1}}
+  - {{name: student, kind: distil, teacher: "${{first}}", logit_teacher: "${{first}}", data: d.jsonl, max_steps: 2,
+     model_config: {{model_type: llama, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32}}}}
+""")
+        subprocess.run([PROGRAM, "train", self.root / "d.yaml", "--run-dir", self.root / "d"], check=True, stdout=subprocess.DEVNULL)
+        student = transformers.AutoModelForCausalLM.from_pretrained(self.root / "d/stages/student/final")
+        teacher = transformers.AutoConfig.from_pretrained(self.model)
+        self.assertEqual((student.config.vocab_size, student.config.eos_token_id), (teacher.vocab_size, teacher.eos_token_id))
 
     def test_progress_bar_and_completions(self):
         out, err = io.StringIO(), io.StringIO()
