@@ -318,11 +318,11 @@ class Run {
             fmt::format("stage {} has a gate on '{}', which it does not measure", stage.name, name));
       if (*value < least) {
         report();
+        const size_t next = std::min(stage_index(recipe_, stage.name) + 1, recipe_.stages.size() - 1);
         throw std::runtime_error(
             fmt::format("stage {}: {} is {:.3f}, below its gate of {:.3f}: too weak for what follows; train the stage "
-                        "before it longer, or "
-                        "switch the gate off with --set {}.gates.{}=0",
-                        stage.name, name, *value, least, stage.name, name));
+                        "before it longer, or go on without the gate: --set {}.gates.{}=0 --from {}",
+                        stage.name, name, *value, least, stage.name, name, recipe_.stages[next].name));
       }
     }
   }

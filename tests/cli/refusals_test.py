@@ -170,8 +170,9 @@ stages: [{{name: rl, kind: rl, model: "{model or self.model}", data: "{data or s
 
     def test_a_gate_that_is_not_reached_is_a_failed_run(self):
         gated = self.recipe_with(self.recipe.read_text().replace("limit: 4,", "limit: 4, gates: {pass@1: 0.9},"))
-        self.refused(1, ["before", "pass@1", "0.900", "--set before.gates.pass@1=0"], "train", gated, "--run-dir", self.tmp / "run")
+        self.refused(1, ["before", "pass@1", "0.900", "--set before.gates.pass@1=0 --from rl"], "train", gated, "--run-dir", self.tmp / "run")
         self.assertFalse((self.tmp / "run" / "stages" / "rl").exists())
+        self.ok("train", gated, "--run-dir", self.tmp / "run", "--set", "before.gates.pass@1=0", "--from", "rl")
 
     def test_a_full_disk_leaves_no_half_model(self):
         def limit_files():
