@@ -45,7 +45,7 @@ class InputCheck {
   void check(const SftConfig& c) {
     const Source* source = trained(c.model);
     if (!c.logit_teacher.empty()) model_of(c.logit_teacher);
-    if (source && is_outside(c.data) && !is_missing(c.data)) {
+    if (source && is_given(c.data)) {
       load_documents(path_of(c.data), source->model, c);
     } else {
       check_exists(c.data);
@@ -69,7 +69,7 @@ class InputCheck {
   }
   void check(const RewardModelConfig& c) {
     const Source* source = model_of(c.model);
-    if (source && is_outside(c.data) && !is_missing(c.data)) load_pairs(path_of(c.data), source->model, c.max_length);
+    if (source && is_given(c.data)) load_pairs(path_of(c.data), source->model, c.max_length);
     else check_exists(c.data);
   }
   void check(const FilterConfig& c) {
@@ -135,7 +135,7 @@ class InputCheck {
   }
 
   void check_rows(const std::string& data, const std::vector<Column>& columns = {}) const {
-    if (is_outside(data) && !is_missing(data)) read_rows(path_of(data), columns);
+    if (is_given(data)) read_rows(path_of(data), columns);
   }
 
   static bool is_outside(const std::string& value) { return !value.starts_with("${"); }
@@ -149,9 +149,12 @@ class InputCheck {
     return true;
   }
 
+  /// Whether the value is a path, and not of something missing that is listed.
+  bool is_given(const std::string& value) const { return is_outside(value) && !is_missing(value); }
+
   /// Null for a model that the run itself makes, or that is missing. Each is read once.
   const Source* model_of(const std::string& value) {
-    if (!is_outside(value) || is_missing(value)) return nullptr;
+    if (!is_given(value)) return nullptr;
     const fs::path path = path_of(value);
     auto found = sources_.find(path);
     if (found == sources_.end()) {
@@ -171,7 +174,7 @@ class InputCheck {
   }
 
   void check_exists(const std::string& data) const {
-    if (is_outside(data) && !is_missing(data) && !fs::exists(path_of(data))) {
+    if (is_given(data) && !fs::exists(path_of(data))) {
       throw std::invalid_argument(path_of(data).string() + ": not found; check the path");
     }
   }
@@ -179,7 +182,7 @@ class InputCheck {
   /// Under a tokenizer that is yet to be made, text can only be taken as it is.
   void check_prompts(const std::string& model, const std::string& data) {
     const Source* source = model_of(model);
-    if (!is_outside(data) || is_missing(data)) return;
+    if (!is_given(data)) return;
     const auto as_it_is = [](std::string_view text) { return EncodedPrompt{std::string(text), {0}}; };
     load_prompts(path_of(data).string(), source ? source->prompts : PromptEncoder{as_it_is, as_it_is});
   }

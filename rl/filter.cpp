@@ -50,9 +50,7 @@ class Filter {
     result_.num_read = static_cast<int64_t>(rows.size());
     if (rule_) apply_rule(rows);
     const std::vector<Column> columns = columns_of(config_);
-    for (const Row& row : rows) {
-      if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error("a row " + fault);
-    }
+    for (const Row& row : rows) check_columns(row, columns, "a row ");
     if (wants_pass_rates(config_)) count_correct(rows);
     keep_if_sound(std::move(rows));
     if (config_.drop_duplicates) drop_duplicates();

@@ -1,8 +1,8 @@
 // Rejection sampling (DeepSeek-R1 2.3.1, 2.3.3): which sampled completions go on into training. Pure functions; every
 // row that is dropped is counted under the first reason that applies:
 //
-//   unfinished, wrong, too_hard, too_easy, too_short, too_long, language, repetition   what the row itself is
 //   python                                                                            the user's function drops it
+//   unfinished, wrong, too_hard, too_easy, too_short, too_long, language, repetition   what the row itself is
 //   not_rewritten                                                                     the task has no readable form
 //   duplicate, per_prompt, balance, limit                                             what there is too much of
 #pragma once

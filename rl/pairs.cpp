@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <stdexcept>
 
 namespace hone {
 namespace {
@@ -50,7 +49,7 @@ PairsResult preference_pairs(const std::vector<Row>& rows, const PairsConfig& co
   std::vector<std::vector<const Row*>> groups;
   const std::vector<Column> columns = columns_of(config);
   for (const Row& row : rows) {
-    if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error("a row " + fault);
+    check_columns(row, columns, "a row ");
     const auto [place, is_new] = places.emplace(row.at("prompt").dump(), groups.size());
     if (is_new) groups.emplace_back();
     const bool counts = config.prefer == "reward" ? !row.at("reward").is_null() : row.at("verdict") == "correct";

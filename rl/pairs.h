@@ -21,9 +21,8 @@ struct PairsResult {
 std::vector<Column> columns_of(const PairsConfig& config);
 
 /// The best completion of a prompt with its worst, the second best with the second worst, and so on, in the order of
-/// the prompts' first rows; of equal ones the earlier is the better. With `prefer: reward` a row whose
-/// reward is null (not applicable) is in no pair. Throws std::runtime_error for a row without what
-/// the preference needs.
+/// the prompts' first rows; of equal ones the earlier is the better. With `prefer: reward` a row whose reward is null
+/// (not applicable) is in no pair. Throws std::runtime_error for a row without what the preference needs.
 PairsResult preference_pairs(const std::vector<Row>& rows, const PairsConfig& config);
 
 }  // namespace hone

@@ -29,7 +29,7 @@ PreferencePair parse_pair(const Row& row, const PromptEncoder& encoder, const Mo
   const std::vector<Column> columns{{"prompt", ColumnType::kAny, "a pair"},
                                     {"chosen", ColumnType::kText, "a pair"},
                                     {"rejected", ColumnType::kText, "a pair"}};
-  if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error(fault);
+  check_columns(row, columns);
   if (!row.at("prompt").is_string() && !encoder.chat)
     throw std::runtime_error("has chat messages, and the model has no chat template");
   const auto prompt = row.at("prompt").is_string() ? encoder.text(row["prompt"].get<std::string>())

@@ -95,12 +95,16 @@ std::string fault_of(const Row& row, const std::vector<Column>& columns) {
   return "";
 }
 
+void check_columns(const Row& row, const std::vector<Column>& columns, const std::string& subject) {
+  if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error(subject + fault);
+}
+
 std::vector<Row> read_rows(const std::filesystem::path& file, const std::vector<Column>& columns) {
   std::vector<Row> rows;
   for_each_line(file, [&](const std::string& line, int64_t number) {
     try {
       Row row = read_row(line);
-      if (const auto fault = fault_of(row, columns); !fault.empty()) throw std::runtime_error(fault);
+      check_columns(row, columns);
       rows.push_back(std::move(row));
     } catch (const std::exception& error) {
       throw std::runtime_error(

@@ -42,6 +42,8 @@ struct Column {
 
 /// What a row lacks or has of another type, as "has no .."; empty: nothing.
 std::string fault_of(const Row& row, const std::vector<Column>& columns);
+/// Throws std::runtime_error with the fault, if there is one, behind `subject`.
+void check_columns(const Row& row, const std::vector<Column>& columns, const std::string& subject = "");
 
 /// One line. Throws std::runtime_error, as "is ..", for what is no JSON object.
 Row read_row(const std::string& line);

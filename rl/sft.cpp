@@ -131,7 +131,7 @@ std::vector<int32_t> field(const Row& row, const std::string& key, const Tokeniz
                            bool use_ids) {
   const bool has_ids = row.contains(key + "_ids") && (use_ids || !row.contains(key));
   const Column column{has_ids ? key + "_ids" : key, has_ids ? ColumnType::kTokenIds : ColumnType::kText, "training"};
-  if (const auto fault = fault_of(row, {column}); !fault.empty()) throw std::runtime_error(fault);
+  check_columns(row, {column});
   if (has_ids) return row[column.key].get<std::vector<int32_t>>();
   return tokenizer.encode(row[column.key].get<std::string>(), special);
 }
@@ -142,7 +142,7 @@ Conversation tokens_of(const Row& row, const Model& model, bool use_ids) {
   const bool has_ids = use_ids && row.contains("prompt_ids");
   if (!has_ids && row.contains("messages")) return encode_conversation(model, Row::array(), row["messages"]);
   if (!has_ids && row.contains("prompt") && row["prompt"].is_array()) {
-    if (!row.contains("completion")) throw std::runtime_error("has no \"completion\", which training needs");
+    check_columns(row, {{"completion", ColumnType::kAny, "training"}});
     const Row& answer = row["completion"];
     return encode_conversation(model, row["prompt"],
                                answer.is_string() ? Row{{{"role", "assistant"}, {"content", answer}}} : answer);

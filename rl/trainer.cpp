@@ -148,7 +148,7 @@ class Trainer {
       throw std::runtime_error(
           fmt::format("stage {}, step {}: the policy's log-probs are no finite numbers, so it has diverged; lower "
                       "learning_rate or max_grad_norm and repeat the stage",
-                      stage_.name, training_.state().step + 1));
+                      stage_.name, step() + 1));
     }
     const auto sequence = static_cast<size_t>(m.batch.sequence[token]);
     const auto per_group = static_cast<size_t>(config_.num_generations);
